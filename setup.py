@@ -1,0 +1,24 @@
+"Package metadata and requirements come from settings.ini; the version from `distil_nb/__init__.py`."
+import re
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+config = ConfigParser(delimiters=['='])
+config.read(here/'settings.ini', encoding='utf-8')
+settings = config['DEFAULT']
+lines = lambda key: settings[key].split('\n')[1:]
+
+setup(
+    version=re.search(r'__version__ = "(.+)"', (here/'distil_nb'/'__init__.py').read_text(encoding='utf-8'))[1],
+    description=settings['description'],
+    author=settings['authors'],
+    license=settings['license'],
+    keywords=settings['keywords'].split(', '),
+    python_requires='>=' + settings['min_python'],
+    install_requires=lines('requirements'),
+    extras_require=dict(dev=lines('dev_requirements')),
+    packages=find_packages(include=['distil_nb']),
+    package_data=dict(distil_nb=['sample_teacher/*']),
+)
