@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from matplotlib.figure import Figure
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .core import CompressionError, count_parameters, progress, quiet
@@ -228,16 +227,18 @@ def results_table(
 def results_chart(
     results:list[dict],  # From `measure`, with size and latency at batch 1
     title:str='',  # Above the chart; the data and the split if nothing is said
-)->Figure:  # Accuracy with its standard error against size, latency as area
+)->'matplotlib.figure.Figure':  # Accuracy with its standard error against size, latency as area
     "The one chart that every chapter redraws."
     import matplotlib.pyplot as plt
-    fig,ax = plt.subplots(figsize=(7, 4))
+    fig,ax = plt.subplots(figsize=(7, 3.6))
+    slowest = max(r['latency_ms']['1'] for r in results)
     for i,r in enumerate(results):
         x,y,ms = r['bytes_on_disk']/1e6,100*r['accuracy'],r['latency_ms']['1']
         ax.errorbar(x, y, 100*standard_error(r['accuracy'], r['n']), color=f'C{i}', alpha=.4, capsize=3)
-        ax.scatter(x, y, s=60*ms, color=f'C{i}', alpha=.6)
-        ax.annotate(f'{r["name"]}, {ms:.1f} ms', (x, y), (8, 8), textcoords='offset points', fontsize=9)
+        ax.scatter(x, y, s=500*ms/slowest, color=f'C{i}', alpha=.6)
+        ax.plot([], [], 'o', color=f'C{i}', alpha=.6, label=f'{r["name"]}, {ms:.1f} ms')
     ax.set(xscale='log', xlabel='size, MB', ylabel='accuracy, %', title=title or f'{results[0]["data"]}, {results[0]["split"]} split, {results[0]["n"]} rows')
-    ax.margins(x=.35, y=.15); fig.tight_layout()
+    for axis in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter): axis('{x:g}')
+    ax.margins(x=.2, y=.15); ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False); fig.tight_layout()
     plt.close(fig)
     return fig

@@ -1,0 +1,41 @@
+# Every target makes what it needs first: `make demo` and `make test` are all the set-up on a fresh machine.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+OUT ?= demo
+
+.PHONY: demo test lab docs bench prepare outputs
+.DEFAULT_GOAL := demo
+
+# The stamp is written last, so an interrupted installation is not taken for a finished one.
+.venv/ready: settings.ini setup.py pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+.venv: .venv/ready ;
+
+demo: .venv/ready  ## the whole story on generated data; results in $(OUT)
+	$(BIN)/distil-nb demo --out $(OUT) --overwrite
+
+test: .venv/ready  ## notebooks, then what a cell cannot test
+	$(BIN)/nbdev-test --n-workers 2 --timing
+	$(BIN)/pytest
+
+lab: .venv/ready  ## JupyterLab on the chapters
+	$(BIN)/jupyter lab --notebook-dir nbs
+
+prepare: .venv/ready  ## export, clean, README, checks
+	$(BIN)/nbdev-export
+	$(BIN)/nbdev-clean
+	$(BIN)/python tools/readme.py
+	$(BIN)/pytest tests/test_project.py
+
+outputs: .venv/ready  ## run every cell, slow ones too, and store what it shows
+	cd nbs && for n in *.ipynb tutorials/*.ipynb; do \
+	  ../$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace --ExecutePreprocessor.timeout=3600 $$n || exit 1; done
+	$(MAKE) prepare
+
+docs: .venv/ready  ## the site, in _docs (needs Quarto)
+	$(BIN)/nbdev-docs
+
+bench: .venv/ready  ## speed beside what a user would pick instead
+	$(BIN)/python benchmarks/speed.py

@@ -1,0 +1,46 @@
+"Things that more than one test file needs."
+import json, os, subprocess, sys
+from pathlib import Path
+
+import pytest
+
+from distil_nb.cli import main
+from distil_nb.sample import generate_urls
+
+ROOT = Path(__file__).resolve().parent.parent
+
+def clean_env(**more):
+    "The environment without settings that steer the Hub."
+    return {k: v for k,v in os.environ.items() if not k.startswith(('HF_', 'TRANSFORMERS_', 'HUGGING'))} | more
+
+def start(*words, **env):
+    "Start `distil-nb` as a process of its own."
+    return subprocess.Popen([Path(sys.executable).with_name('distil-nb'), *map(str, words)], env=clean_env(**env), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+def finish(process, timeout=240):
+    "Exit status, standard output, standard error."
+    out,err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+@pytest.fixture
+def run(capsys):
+    "Run `distil-nb` in this process: exit status, standard output, standard error."
+    def _run(*words):
+        status = main([str(o) for o in words])
+        return status, *capsys.readouterr()
+    return _run
+
+@pytest.fixture
+def urls(tmp_path):
+    "A folder of three small CSV splits."
+    import pandas as pd
+    folder = tmp_path/'urls'
+    folder.mkdir()
+    rows = pd.DataFrame(generate_urls(256, seed=7))
+    for split,part in dict(train=rows[:128], validation=rows[128:192], test=rows[192:]).items(): part.to_csv(folder/f'{split}.csv', index=False)
+    return folder
+
+def last_json(text):
+    "The JSON object in the last line."
+    return json.loads(text.strip().splitlines()[-1])

@@ -1,0 +1,127 @@
+"Bad input on the command line: status 2, one line that names the value, nothing written."
+import json, shutil, socket, time
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from conftest import finish, start
+from distil_nb.models import SAMPLE_TEACHER
+
+GOOD = dict(text=['http://a.org/x', 'http://b.org/y', 'http://c.org/z', 'http://d.org/w']*10, labels=[0, 1, 0, 1]*10)
+
+def distil(data, out, *more, teacher='sample'): return ['distil', '--data', data, '--teacher', teacher, '--out', out, *more]
+
+def refused(run, tmp_path, words, *said):
+    "The command fails with status 2 and one line that says all of `said`; the folder holds what it held before."
+    before = sorted(o for o in tmp_path.rglob('*'))
+    status,out,err = run(*words)
+    lines = err.strip().splitlines()
+    assert (status, out, len(lines)) == (2, '', 1), err
+    for o in said: assert str(o) in lines[0], lines[0]
+    assert sorted(o for o in tmp_path.rglob('*')) == before
+
+def write(path, rows):
+    path.write_text('\n'.join(json.dumps(o) for o in rows) + '\n')
+    return path
+
+def rows(**change):
+    "Good rows, of which row 5 has one value changed."
+    out = [dict(text=t, labels=l) for t,l in zip(GOOD['text'], GOOD['labels'])]
+    out[5] |= change
+    return out
+
+@pytest.mark.parametrize('change,said', [
+    (dict(text=''), ['row 5', 'empty']), (dict(text='  '), ['row 5', 'empty']), (dict(text=None), ['row 5', 'missing']), (dict(text=7), ['row 5', '7', 'not a string']),
+    (dict(labels=2**40), ['row 5', 2**40, 'outside']), (dict(labels=-1), ['row 5', '-1', 'outside']), (dict(labels=.5), ['row 5', '0.5', 'fractional']),
+    (dict(labels=None), ['row 5', 'missing']), (dict(labels=7), ['[0, 1, 7]', '0 to 2'])])
+def test_row(run, tmp_path, change, said): refused(run, tmp_path, distil(write(tmp_path/'d.jsonl', rows(**change)), tmp_path/'out'), *said)
+
+def test_file(run, tmp_path):
+    refused(run, tmp_path, distil(tmp_path/'gone.csv', tmp_path/'out'), 'gone.csv', 'no file')
+    refused(run, tmp_path, distil(write(tmp_path/'d.jsonl', rows()), tmp_path/'out', '--text-column', 'url'), "'url'", 'text, labels', '--text-column')
+    (tmp_path/'empty.csv').touch()
+    refused(run, tmp_path, distil(tmp_path/'empty.csv', tmp_path/'out'), 'empty.csv', 'is empty')
+    (tmp_path/'bad.parquet').write_text('nothing')
+    refused(run, tmp_path, distil(tmp_path/'bad.parquet', tmp_path/'out'), 'cannot read', 'bad.parquet')
+    (tmp_path/'bad.jsonl').write_text('{"text": "a", "labels": 1}\n{"text": ')
+    refused(run, tmp_path, distil(tmp_path/'bad.jsonl', tmp_path/'out'), 'cannot read', 'bad.jsonl')
+    refused(run, tmp_path, distil(write(tmp_path/'one.jsonl', [o | dict(labels=1) for o in rows()]), tmp_path/'out'), 'only one class, 1')
+    refused(run, tmp_path, distil(write(tmp_path/'few.jsonl', rows()[:3]), tmp_path/'out'), '3 rows are too few')
+
+def test_empty_split(run, tmp_path):
+    folder = tmp_path/'d'; folder.mkdir()
+    for split,part in dict(train=GOOD, test={k: [] for k in GOOD}).items(): pd.DataFrame(part).to_parquet(folder/f'{split}.parquet')
+    refused(run, tmp_path, distil(folder, tmp_path/'out'), 'test', 'empty')
+    (tmp_path/'nothing').mkdir()
+    refused(run, tmp_path, distil(tmp_path/'nothing', tmp_path/'out'), 'nothing')
+
+def damaged(tmp_path, how):
+    "The sample teacher with something wrong."
+    folder = tmp_path/'teacher'
+    shutil.copytree(SAMPLE_TEACHER, folder)
+    weights = folder/'model.safetensors'
+    if how == 'truncated': weights.write_bytes(weights.read_bytes()[:100_000])
+    if how == 'pickle': torch.save(load_file(weights), folder/'pytorch_model.bin'); weights.unlink()
+    if how == 'tokenizer': (folder/'tokenizer.json').unlink()
+    if how == 'lacks': save_file({k: v for k,v in load_file(weights).items() if 'classifier' not in k}, weights, metadata=dict(format='pt'))
+    return folder
+
+@pytest.mark.parametrize('how,said', dict(truncated='cannot read', pickle='pytorch_model.bin', tokenizer='no tokenizer', lacks='classifier').items())
+def test_checkpoint(run, tmp_path, urls, how, said):
+    folder = damaged(tmp_path, how)
+    refused(run, tmp_path, distil(urls, tmp_path/'out', teacher=folder), folder, said)
+    refused(run, tmp_path, ['predict', folder, 'http://a.org'], folder, said)
+
+def test_classes(run, tmp_path):
+    three = write(tmp_path/'three.jsonl', [o | dict(labels=i%3) for i,o in enumerate(rows())])
+    refused(run, tmp_path, distil(three, tmp_path/'out'), '2 classes', '3')
+    refused(run, tmp_path, ['evaluate', 'sample', '--data', three], 'label 2', '0 to 1')
+
+@pytest.mark.parametrize('words,said', [(['--keep-layers', '0,9'], ['layer 9', '0 to 3']), (['--keep-layers', '-1'], ['layer -1']), (['--keep-layers', '2,0'], ['[2, 0]']),
+    (['--keep-layers', 'a'], ["'a'", '0,2,5']), (['--temperature', '0'], ['temperature', '0.0']), (['--temperature', '-2'], ['-2']), (['--temperature', 'nan'], ['nan']),
+    (['--alpha', '1.01'], ['alpha', '1.01']), (['--alpha', '-0.1'], ['-0.1']), (['--epochs', '0'], ['epochs', '0']), (['--lr', 'fast'], ['--lr', "'fast'"]),
+    (['--schedule', 'zigzag'], ["'zigzag'", 'linear']), (['--seed', '-1'], ['seed', '-1']), (['--student', './none'], ['none']), (['--bogus'], ['--bogus'])])
+def test_option(run, tmp_path, urls, words, said): refused(run, tmp_path, distil(urls, tmp_path/'out', *words), *said)
+
+def test_out(run, tmp_path, urls):
+    out = tmp_path/'out'; out.mkdir(); (out/'diary.txt').write_text('mine')
+    refused(run, tmp_path, distil(urls, out), out, 'exists already', '--overwrite')
+    refused(run, tmp_path, distil(urls, out, '--overwrite'), out, 'something else')
+    refused(run, tmp_path, distil(urls, urls, '--overwrite'), urls, 'something else')
+    teacher = damaged(tmp_path, 'not at all')
+    refused(run, tmp_path, distil(urls, teacher, '--overwrite', teacher=teacher), teacher, 'would replace')
+    refused(run, tmp_path, ['demo', '--out', out], out, 'exists already')
+    refused(run, tmp_path, distil(urls, out/'diary.txt'/'deeper'), 'diary.txt')
+
+def test_loss_not_finite(run, tmp_path, urls):
+    refused(run, tmp_path, distil(urls, tmp_path/'out', '--lr', '1e30', '--clip', 0, '--warmup', 0), 'nan', 'step 2', '--lr')
+
+def test_loss_not_finite_keeps_the_last_good_checkpoint(run, tmp_path, urls, monkeypatch):
+    "The loss is spoiled in the second epoch; the checkpoint of the first is named and loads."
+    import distil_nb.train as train
+    honest,calls = train.distillation_loss,[]
+    def spoiled(*args):
+        calls.append(1)
+        return honest(*args)*(float('inf') if len(calls) == 6 else 1)
+    monkeypatch.setattr(train, 'distillation_loss', spoiled)
+    status,_,err = run(*distil(urls, tmp_path/'out'))
+    assert status == 2 and 'step 6 (epoch 2)' in err and f'{tmp_path}/out.partial/best' in err
+    assert not (tmp_path/'out').exists()
+    monkeypatch.undo()
+    assert run('predict', tmp_path/'out.partial'/'best', 'http://a.org')[0] == 0
+
+@pytest.mark.parametrize('answer', ['nobody', 'silence'])
+def test_hub_unreachable(tmp_path, answer):
+    "Nobody listens, or somebody listens and says nothing: either is said within 10 seconds, imports included."
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        if answer == 'silence': listener.listen()
+        env = dict(HF_ENDPOINT=f'http://127.0.0.1:{listener.getsockname()[1]}', HF_HOME=str(tmp_path/'home'))
+        for words,name in ((distil('hub', tmp_path/'out'), 'sample'), (distil('sample', tmp_path/'out', teacher='hub'), 'sample')):
+            begin = time.perf_counter()
+            status,out,err = finish(start(*words, **env))
+            assert (status, out) == (2, '') and len(err.strip().splitlines()) == 1 and 'does not answer' in err and name in err, err
+            assert time.perf_counter() - begin < 10
+    assert not (tmp_path/'out').exists()
