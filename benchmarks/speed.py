@@ -8,8 +8,8 @@
   each epoch and at the end; the best epoch kept on disk (`rest`, with the set-up).
 
 Architectures are the story's (BERT base; DistilBERT, 4 layers), weights random, batches of 32. Nobody waits for all of it: some batches
-of each pass are timed, evenly from the shortest to the longest, in turns, so that a slow minute hits all alike. A straight line through
-their times over their tokens (with padding) is read at every batch of the pass. Tokenizing is left out for all.
+of each pass are timed, evenly from the fewest tokens (with padding) to the most, in turns, so that a slow minute hits all alike; the
+times of the others are interpolated between those next to them in tokens. Tokenizing is left out for all.
 
 `peak_share` is useful work per second over the best float32 matrix product of this machine, same threads. Useful are 6 operations
 (2 forward, 4 backward) for each real token and weight of the layers' linear maps, and for each row and weight of the head's. Padding,
@@ -19,38 +19,34 @@ embeddings, attention scores and the optimizer count as no work, but their time 
 import argparse, copy, gc, json, os, subprocess, sys, tempfile, time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 os.environ['ACCELERATE_USE_CPU'] = '1'  # all three on the CPU, whatever else the machine has
-import datasets, torch
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from torch import nn
+import torch
+from datasets import Dataset, DatasetDict, concatenate_datasets, config
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, BertConfig, DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from distil_nb.core import Settings, quiet, set_seed, write_json
-from distil_nb.data import load_data, tokenize
+from distil_nb.data import SPLITS, load_data, tokenize
 from distil_nb.evaluate import batched_logits, machine
 from distil_nb.losses import distillation_loss
 from distil_nb.models import SAMPLE_TEACHER, load_checkpoint, new_student, save_checkpoint, story_config
 from distil_nb.train import add_teacher_logits, run_epoch, start_run, train, weights_fingerprint
 
-SPLITS,BATCH,EPOCHS,LONGEST = ('train', 'validation', 'test'),32,5,512
+BATCH,EPOCHS,LONGEST = 32,5,512
 
-def seconds(
-    work:Callable,  # What is timed
-    *args,  # For `work`
-)->float:  # Of one call
-    "Time one call."
+def seconds(work:Callable, *args)->float:
+    "Time of one call."
     start = time.perf_counter(); work(*args)
     return time.perf_counter() - start
 
-def cut(
-    rows,  # Row numbers
-)->list[list[int]]:  # In the same order; the last batch may be smaller
-    "Batches."
+def cut(rows)->list[list[int]]:
+    "Row numbers in batches, in the order given; the last one may be smaller."
     rows = [int(o) for o in rows]
     return [rows[i:i+BATCH] for i in range(0, len(rows), BATCH)]
 
@@ -63,38 +59,37 @@ class Sample:
         steps:int=16,  # Batches to time
         warmup:int=1,  # Batches before that
         pad_to:int|None=None,  # Tokens in each row with its padding; if not said, those of the longest in the batch
-        small:bool=False,  # May the one smaller batch be timed? In our order it is also the longest
+        small:bool=False,  # May the one smaller batch be timed? In our order it holds the longest rows
     ):
         self.batches,self.work,self.warmup,self.times = batches,work,warmup,[]
         self.tokens = np.array([len(o)*(pad_to or lengths[o].max()) for o in batches])
-        ranked = [int(i) for i in np.argsort(self.tokens, kind='stable') if small or len(batches[i]) == len(batches[0])]
+        ranked = [int(i) for i in np.argsort(self.tokens, kind='stable') if small or len(batches[i]) == BATCH]
         chosen = np.unique(np.linspace(0, len(ranked) - 1, steps).round().astype(int))
         self.order = [ranked[i] for i in [len(ranked)//2]*warmup + np.random.default_rng(0).permutation(chosen).tolist()]
+    timed = property(lambda self: self.order[self.warmup:])
     def turn(self):
         "Time the next batch, if one is left."
         if len(self.times) < len(self.order): self.times.append(seconds(self.work, self.batches[self.order[len(self.times)]]))
     def project(self,
         which=slice(None),  # Batches that count; all if not said
     )->float:  # Seconds that they take together
-        "Read the line through the timed batches."
-        x,y = self.tokens[self.order[self.warmup:]],np.array(self.times[self.warmup:])
-        slope = np.polyfit(x, y, 1)[0] if np.ptp(x) else y.mean()/x.mean()  # all of one length: in proportion
-        return float((y.mean() + slope*(self.tokens[which] - x.mean())).sum())
-    def summary(self)->dict:  # `batches`, `timed`, their mean `seconds`, and their mean tokens over those of the pass
-        "What was sampled."
-        timed = self.order[self.warmup:]
-        return dict(batches=len(self.batches), timed=len(timed), seconds=float(np.mean(self.times[self.warmup:])),
-            tokens_ratio=float(self.tokens[timed].mean()/self.tokens.mean()))
+        "Each takes as long as the timed ones next to it in tokens; where all are of one length, in proportion to its rows."
+        tokens,group = np.unique(self.tokens[self.timed], return_inverse=True)
+        means = np.bincount(group, self.times[self.warmup:])/np.bincount(group)
+        return float((np.interp(self.tokens[which], tokens, means) if len(tokens) > 1 else means*self.tokens[which]/tokens).sum())
+    def summary(self)->dict:
+        "What was timed of the pass; `tokens_ratio` is a timed batch's mean tokens over any batch's."
+        return dict(batches=len(self.batches), timed=len(self.timed), seconds_timed=float(np.sum(self.times[self.warmup:])), seconds=self.project(),
+            tokens_ratio=float(self.tokens[self.timed].mean()/self.tokens.mean()))
 
-def make_models(
-    tiny:bool=False,  # For trying this file out
-)->tuple[nn.Module,nn.Module]:  # Teacher and student
-    "The story's architectures, random weights."
+def make_models(tiny:bool=False)->tuple[nn.Module,nn.Module]:
+    "Teacher and student of the story, random weights; `tiny` ones are for trying this file out."
     set_seed(0)
-    small = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128) if tiny else {}
-    config = story_config()
-    if tiny: config.update(dict(dim=64, hidden_dim=128, n_layers=2))
-    return new_student(BertConfig(**small)), new_student(config)
+    big,small = BertConfig(),story_config()
+    if tiny:
+        big.update(dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128))
+        small.update(dict(dim=64, hidden_dim=128, n_layers=2))
+    return new_student(big), new_student(small)
 
 def story(
     teacher:nn.Module,  # Runs in every step
@@ -125,22 +120,19 @@ class TeacherTrainer(Trainer):
 
 class Turns(TrainerCallback):
     "Times the Trainer's steps, fetching the batch included; the others take their turns in between."
-    def __init__(self,
-        sample:Sample,  # Takes the times
-        between:Callable,  # Called after each step
-    ): self.sample,self.between = sample,between
+    def __init__(self, times:list[float], between:Callable): self.times,self.between = times,between
     def on_train_begin(self, *_, **__): self.start = time.perf_counter()
     def on_step_end(self, *_, **__):
-        self.sample.times.append(time.perf_counter() - self.start)
+        self.times.append(time.perf_counter() - self.start)
         self.between()
         self.start = time.perf_counter()
 
 def run_trainer(
     teacher:nn.Module,  # Runs in every step
     student:nn.Module,  # Is trained
-    rows:datasets.Dataset,  # `input_ids`, `length`, `labels`
+    rows:Dataset,  # `input_ids`, `length`, `labels`
     tokenizer,  # Pads
-    *callbacks:TrainerCallback,  # For the Trainer
+    *callbacks:TrainerCallback,  # Told of each step
     strategy:str='group_by_length',  # How it deals batches
 ):
     "One epoch of `transformers.Trainer` with its defaults, in silence."
@@ -152,94 +144,84 @@ def run_trainer(
         trainer.teacher = teacher
         trainer.train()
 
-class Bench:
-    "All passes over the rows, as samples that take turns."
-    def __init__(self,
-        data:datasets.DatasetDict,  # Three splits
-        tokenizer,  # The same for all
-        steps:int,  # To be timed of each pass; of the story's two
-        tiny:bool=False,  # For trying this file out
-    ):
-        self.teacher,self.student = make_models(tiny)
-        self.tokenizer,self.steps,self.gflops = tokenizer,steps,[]
-        self.rows = datasets.concatenate_datasets([tokenize(data[o], tokenizer, LONGEST) for o in SPLITS])
-        self.ids,self.lengths = self.rows['input_ids'][:],np.array(self.rows['length'][:])
-        ends = np.cumsum([len(data[o]) for o in SPLITS])
-        self.split = dict(zip(SPLITS, np.split(np.arange(ends[-1]), ends[:-1])))
-        self.samples = self.story_passes() | self.trainer_pass() | self.our_passes(data)
-    def padded(self, rows:list[int])->tuple[dict,torch.Tensor]:
-        inputs = self.tokenizer.pad(dict(input_ids=[self.ids[i] for i in rows]), 'max_length', LONGEST, return_attention_mask=True, return_tensors='pt')
-        return dict(inputs), torch.tensor(self.rows[rows]['labels'])
-    def story_passes(self)->dict[str,Sample]:
-        step,evaluate = story(self.teacher, copy.deepcopy(self.student), self.padded)
-        held,shuffled = EPOCHS*cut(self.split['test']) + cut(self.split['validation']),np.random.default_rng(0).permutation(self.split['train'])
-        return dict(story=Sample(cut(shuffled), self.lengths, step, 2, pad_to=LONGEST),
-                    story_evaluation=Sample(held, self.lengths, evaluate, 1, 0, LONGEST))
-    def trainer_pass(self)->dict[str,Sample]:
-        dealt = LengthGroupedSampler(BATCH, lengths=self.lengths[self.split['train']].tolist())  # the Trainer's own
-        return dict(trainer=Sample(cut(dealt), self.lengths, None, self.steps))
-    def our_passes(self, data:datasets.DatasetDict)->dict[str,Sample]:
-        logits = np.zeros((len(data['train']), 2)).tolist()  # a step takes as long whatever the teacher says
-        labelled = datasets.DatasetDict(data | dict(train=data['train'].add_column('teacher_logits', logits)))
-        start = time.perf_counter()
-        run = start_run(self.student, self.tokenizer, labelled, Settings(batch_size=BATCH, epochs=EPOCHS))
-        self.set_up = time.perf_counter() - start + seconds(weights_fingerprint, self.teacher)
-        run.model.train()
-        def step(rows): run_epoch(run.accelerator, run.model, run.optimizer, DataLoader(run.loader.dataset, batch_sampler=[rows], collate_fn=run.loader.collate_fn), run.settings, 0)
-        def ask(model): return lambda rows: batched_logits(model, self.tokenizer, [self.ids[i] for i in rows], BATCH)
-        sorted_batches = {k: cut(v[np.argsort(-self.lengths[v], kind='stable')]) for k,v in self.split.items()}
-        self.held = {k: [k == s for s,o in sorted_batches.items() for _ in o] for k in SPLITS}
-        every = sum(sorted_batches.values(), [])
-        return dict(ours=Sample(list(run.sampler), self.lengths, step, self.steps, small=True),
-                    labelling=Sample(every, self.lengths, ask(self.teacher), self.steps), scoring=Sample(every, self.lengths, ask(self.student), self.steps))
-    def measure(self):
-        "Run the Trainer on its sample; between its steps the others do theirs."
-        done,third = self.samples['trainer'].times,-(-self.steps//3)
-        def between():
-            print(f'\rround {len(done)} of {self.steps + 1}', end='', file=sys.stderr, flush=True)
-            for name in ('ours', 'labelling', 'scoring'): self.samples[name].turn()
-            if len(done)%third == 1: self.samples['story'].turn(); self.gflops.append(best_gflops())
-        sample = self.samples['trainer']
-        rows = self.rows.select([i for b in sample.order for i in sample.batches[b]])  # in this order, so that it does the sampled batches
-        run_trainer(self.teacher, copy.deepcopy(self.student), rows, self.tokenizer, Turns(sample, between), strategy='sequential')
-        self.samples['story_evaluation'].turn()
-        with tempfile.TemporaryDirectory() as tmp:
-            self.keep = seconds(save_checkpoint, self.student, self.tokenizer, f'{tmp}/best')
-            self.reload = seconds(load_checkpoint, f'{tmp}/best')
-        print(file=sys.stderr)
-    def parts(self)->dict[str,dict]:  # Seconds of five epochs, by way and part
-        "Put the whole runs together."
-        time = {k: o.project() for k,o in self.samples.items() if k not in ('labelling', 'scoring')}
-        teacher,student = ({k: self.samples[o].project(v) for k,v in self.held.items()} for o in ('labelling', 'scoring'))
-        lean = EPOCHS*student['test'] + student['validation'] + teacher['test'] + teacher['validation']
-        return dict(story=dict(training=EPOCHS*time['story'], labelling=0., evaluation=time['story_evaluation'], rest=0.),
-            trainer=dict(training=EPOCHS*time['trainer'], labelling=0., evaluation=lean, rest=0.),
-            ours=dict(training=EPOCHS*time['ours'], labelling=sum(teacher.values()), rest=self.set_up + EPOCHS*self.keep + self.reload,
-                      evaluation=(EPOCHS + 1)*(student['test'] + student['validation'])))
-    def useful_gflops(self)->float:  # Billion operations per second in our training steps
-        "Work on real tokens (see the top of this file) over the time of an epoch."
-        weights = {k: o.weight.numel() for k,o in self.student.named_modules() if isinstance(o, nn.Linear)}
-        layers,rows = sum(v for k,v in weights.items() if '.layer.' in k),self.split['train']
-        return 6*(layers*int(self.lengths[rows].sum()) + (sum(weights.values()) - layers)*len(rows))/self.samples['ours'].project()/1e9
-
-def best_gflops(
-    sizes:tuple=(1024, 2048, 3072),  # Of square float32 matrices
-    repeats:int=4,  # The fastest counts
-)->float:  # Billion operations per second
-    "The fastest matrix product of this machine."
+def best_gflops(sizes=(1024, 2048, 3072), repeats:int=4)->float:
+    "Billion operations per second in the fastest product of square float32 matrices."
     def rate(n):
         a,b = torch.randn(2, n, n)
         return 2*n**3/min(seconds(torch.matmul, a, b) for _ in range(repeats))/1e9
     return max(map(rate, sizes))
 
-@contextmanager
-def fresh_cache()->Iterator[None]:
-    "Caches go to a folder of their own, gone afterwards: nothing is known from an earlier run, and no library speaks."
-    kept = datasets.config.HF_DATASETS_CACHE
-    with tempfile.TemporaryDirectory() as tmp, quiet():
-        datasets.config.HF_DATASETS_CACHE = Path(tmp)
-        try: yield
-        finally: datasets.config.HF_DATASETS_CACHE = kept
+class Bench:
+    "All passes over the rows, as samples that take turns."
+    def __init__(self,
+        data:DatasetDict,  # Three splits
+        tokenizer,  # The same for all
+        steps:int,  # To be timed of each pass; of the story's two
+        tiny:bool=False,  # For trying this file out
+    ):
+        (self.teacher,self.student),self.tokenizer,self.steps,self.gflops = make_models(tiny),tokenizer,steps,[]
+        self.rows = concatenate_datasets([tokenize(data[o], tokenizer, LONGEST) for o in SPLITS])
+        self.ids,self.lengths = self.rows['input_ids'][:],np.array(self.rows['length'][:])
+        ends = np.cumsum([len(data[o]) for o in SPLITS])
+        self.split = dict(zip(SPLITS, np.split(np.arange(ends[-1]), ends[:-1])))
+        dealt = cut(LengthGroupedSampler(BATCH, lengths=self.lengths[self.split['train']].tolist()))  # the Trainer's own sampler
+        self.samples = self.story_passes() | dict(trainer=Sample(dealt, self.lengths, None, steps)) | self.our_passes(data)
+
+    def story_passes(self)->dict[str,Sample]:
+        def padded(rows)->tuple[dict,Tensor]:
+            inputs = self.tokenizer.pad(dict(input_ids=[self.ids[i] for i in rows]), 'max_length', LONGEST, return_attention_mask=True, return_tensors='pt')
+            return dict(inputs), torch.tensor(self.rows[rows]['labels'])
+        step,evaluate = story(self.teacher, copy.deepcopy(self.student), padded)
+        shuffled,held = np.random.default_rng(0).permutation(self.split['train']),EPOCHS*cut(self.split['test']) + cut(self.split['validation'])
+        return dict(story=Sample(cut(shuffled), self.lengths, step, 2, pad_to=LONGEST), story_evaluation=Sample(held, self.lengths, evaluate, 1, 0, LONGEST))
+
+    def our_passes(self, data:DatasetDict)->dict[str,Sample]:
+        logits = np.zeros((len(data['train']), 2)).tolist()  # a step takes as long whatever the teacher says
+        labelled = DatasetDict(data | dict(train=data['train'].add_column('teacher_logits', logits)))
+        start = time.perf_counter()
+        run = start_run(self.student, self.tokenizer, labelled, Settings(batch_size=BATCH, epochs=EPOCHS))
+        self.set_up = time.perf_counter() - start + seconds(weights_fingerprint, self.teacher)
+        run.model.train()
+        def step(rows):
+            loader = DataLoader(run.loader.dataset, batch_sampler=[rows], collate_fn=run.loader.collate_fn)
+            run_epoch(run.accelerator, run.model, run.optimizer, loader, run.settings, 0)
+        def ask(model): return lambda rows: batched_logits(model, self.tokenizer, [self.ids[i] for i in rows], BATCH)
+        by_length = {k: cut(v[np.argsort(-self.lengths[v], kind='stable')]) for k,v in self.split.items()}  # as `batched_logits` sorts a split
+        self.batches_of = {k: [o in by_length[k] for v in by_length.values() for o in v] for k in SPLITS}
+        asked = sum(by_length.values(), [])
+        return dict(ours=Sample(list(run.sampler), self.lengths, step, self.steps, small=True),
+            labelling=Sample(asked, self.lengths, ask(self.teacher), self.steps), scoring=Sample(asked, self.lengths, ask(self.student), self.steps))
+
+    def measure(self):
+        "Run the Trainer on its sample; between its steps the others do theirs."
+        sample,third = self.samples['trainer'],-(-self.steps//3)
+        def between():
+            done = len(sample.times)
+            print(f'round {done} of {len(sample.order)}', file=sys.stderr)
+            for name in ('ours', 'labelling', 'scoring'): self.samples[name].turn()
+            if done%third == 1%third: self.samples['story'].turn(); self.gflops.append(best_gflops())
+        rows = self.rows.select([i for b in sample.order for i in sample.batches[b]])  # in this order the Trainer cuts the batches of the sample
+        run_trainer(self.teacher, copy.deepcopy(self.student), rows, self.tokenizer, Turns(sample.times, between), strategy='sequential')
+        self.samples['story_evaluation'].turn()
+        with tempfile.TemporaryDirectory() as tmp:
+            self.keep = seconds(save_checkpoint, self.student, self.tokenizer, f'{tmp}/best')
+            self.reload = seconds(load_checkpoint, f'{tmp}/best')
+
+    def parts(self)->dict[str,dict]:
+        "Seconds of five epochs, by way and part."
+        story,evaluation,trainer,ours = (self.samples[o].project() for o in ('story', 'story_evaluation', 'trainer', 'ours'))
+        teacher,student = ({k: self.samples[o].project(v) for k,v in self.batches_of.items()} for o in ('labelling', 'scoring'))
+        lean = EPOCHS*student['test'] + student['validation'] + teacher['test'] + teacher['validation']
+        return dict(story=dict(training=EPOCHS*story, labelling=0., evaluation=evaluation, rest=0.),
+            trainer=dict(training=EPOCHS*trainer, labelling=0., evaluation=lean, rest=0.),
+            ours=dict(training=EPOCHS*ours, labelling=sum(teacher.values()), evaluation=(EPOCHS + 1)*(student['test'] + student['validation']),
+                      rest=self.set_up + EPOCHS*self.keep + self.reload))
+
+    def useful_gflops(self)->float:
+        "Billion operations per second on real tokens in our training steps (see the top of this file)."
+        weights,rows = {k: o.weight.numel() for k,o in self.student.named_modules() if isinstance(o, nn.Linear)},self.split['train']
+        layers = sum(v for k,v in weights.items() if '.layer.' in k)
+        return 6*(layers*int(self.lengths[rows].sum()) + (sum(weights.values()) - layers)*len(rows))/self.samples['ours'].project()/1e9
 
 def megabytes(
     key:str,  # `VmRSS` (now) or `VmHWM` (highest so far)
@@ -250,33 +232,33 @@ def megabytes(
     if reset: Path('/proc/self/clear_refs').write_text('5')
     return int(line.split()[1])*1024/1e6
 
+def few_rows(rows:Dataset, n:int, tokenizer)->Dataset:
+    "`n` rows evenly from the shortest to the longest."
+    rows = tokenize(rows, tokenizer, LONGEST)
+    return rows.select(np.argsort(rows['length'][:], kind='stable')[np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int)])
+
 def memory(
     way:str,  # `ours` or `trainer`
-    data:datasets.DatasetDict,  # Three splits
+    data:DatasetDict,  # Three splits
     tokenizer,  # For both
     tiny:bool=False,  # For trying this file out
-)->dict:  # MB: `start`, `loaded` (both models), `labelling` and `training` (highest), `released` (without the teacher)
-    "Memory of four training steps on rows from the shortest to the longest."
-    start = megabytes('VmRSS')
-    teacher,student = make_models(tiny)
-    def few(rows, n):
-        rows = tokenize(rows, tokenizer, LONGEST)
-        return rows.select(np.argsort(rows['length'][:], kind='stable')[np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int)])
-    data = datasets.DatasetDict({k: few(o, 4*BATCH if k == 'train' else BATCH) for k,o in data.items()})
+)->dict:  # MB: `start`, `loaded` (both models), `labelling` and `training` (highest), `released` (the teacher is gone)
+    "Memory of four training steps."
+    start,(teacher,student) = megabytes('VmRSS'),make_models(tiny)
     found = dict(start=start, loaded=megabytes('VmRSS'))
+    data = DatasetDict({k: few_rows(o, 4*BATCH if k == 'train' else BATCH, tokenizer) for k,o in data.items()})
     if way == 'trainer': run_trainer(teacher, student, data['train'], tokenizer)
     else:  # as `distil` does
-        data = add_teacher_logits(datasets.DatasetDict({k: o.select_columns(['text', 'labels']) for k,o in data.items()}), teacher, tokenizer)
+        data = add_teacher_logits(data.select_columns(['text', 'labels']), teacher, tokenizer)
         del teacher; gc.collect()
         found |= dict(labelling=megabytes('VmHWM', reset=True), released=megabytes('VmRSS'))
         train(student, tokenizer, data, Settings(batch_size=BATCH, epochs=1))
     return found | dict(training=megabytes('VmHWM'))
 
-def both_memories(
-    options:argparse.Namespace,  # Of this process
-)->dict[str,dict]:  # From `memory`; empty where there is no /proc
-    "Measure each way in a process of its own."
+def both_memories(options:argparse.Namespace)->dict[str,dict]:
+    "`memory` of each way in a process of its own; nothing where there is no /proc."
     if not Path('/proc/self/clear_refs').exists(): return {}
+    print('memory of ours and of the Trainer', file=sys.stderr)
     command = [sys.executable, __file__, '--data', options.data, '--tokenizer', options.tokenizer] + ['--tiny']*options.tiny
     return {o: json.loads(subprocess.run([*command, '--memory', o], check=True, stdout=subprocess.PIPE).stdout) for o in ('ours', 'trainer')}
 
@@ -285,53 +267,65 @@ def report(
     memories:dict,  # From `both_memories`
     options:argparse.Namespace,  # Of this process
 )->dict:  # All that was found out
-    "Put figures and their meaning together."
-    parts = bench.parts()
+    "Figures, and what they were measured on."
+    parts,peak,useful = bench.parts(),max(bench.gflops),bench.useful_gflops()
     total = {k: sum(o.values()) for k,o in parts.items()}
-    peak,useful = max(bench.gflops),bench.useful_gflops()
     return dict(ratio_story=total['story']/total['ours'], ratio_trainer=total['trainer']/total['ours'], peak_share=useful/peak, seconds=total, parts=parts,
-        peak_gflops=peak, useful_gflops=useful, memory_mb=memories, samples={k: o.summary() for k,o in bench.samples.items()}, data=options.data,
+        peak_gflops=peak, peak_gflops_lowest=min(bench.gflops), useful_gflops=useful, memory_mb=memories, samples={k: o.summary() for k,o in bench.samples.items()}, data=options.data,
         tokenizer=options.tokenizer, rows={k: len(o) for k,o in bench.split.items()}, epochs=EPOCHS, batch_size=BATCH, machine=machine())
 
-def show(
-    r:dict,  # From `report`
-):
-    "Print for people."
+def show(r:dict):
+    "Print a report for people."
     table = pd.DataFrame(r['parts']).T.assign(total=pd.Series(r['seconds']))
-    print(f'Seconds for {EPOCHS} epochs of {r["rows"]["train"]} rows, {r["machine"]["processor"]}, {r["machine"]["threads"]} threads:\n',
-          table.assign(times_ours=table.total/table.total['ours']).round(1).to_string(), sep='')
+    print(f'Seconds for {EPOCHS} epochs of {r["rows"]["train"]} rows, {r["machine"]["processor"]}, {r["machine"]["threads"]} threads:')
+    print(table.assign(times_ours=table.total/table.total['ours']).to_string(float_format='{:.1f}'.format))
     print(f'\nOur training steps do {r["useful_gflops"]:.0f} GFLOP/s of useful work, {r["peak_share"]:.0%} of the best matrix product ({r["peak_gflops"]:.0f}).')
-    if r['memory_mb']: print('\nResident memory, MB:\n', pd.DataFrame(r['memory_mb']).T.round().to_string(na_rep='', float_format='{:.0f}'.format), sep='')
-    print('\nTimed of each pass:\n', pd.DataFrame(r['samples']).T.round(3).to_string(), sep='')
+    if r['peak_gflops_lowest'] < .8*r['peak_gflops']: print(f'It fell to {r["peak_gflops_lowest"]:.0f} at times: something else was running, measure again.')
+    if r['memory_mb']: print('\nResident memory, MB:\n', pd.DataFrame(r['memory_mb']).T.to_string(na_rep='', float_format='{:.0f}'.format), sep='')
+    print('\nTimed of each pass:\n', pd.DataFrame(r['samples']).T.astype(dict(batches=int, timed=int)).round(2).to_string(), sep='')
 
-def chart(
-    r:dict,  # From `report`
-)->plt.Figure:  # Seconds, on a logarithmic axis
-    "The three ways as bars."
+def chart(r:dict)->plt.Figure:
+    "The three times, on a logarithmic axis."
+    names,values = zip(*r['seconds'].items())
     fig,ax = plt.subplots(figsize=(7, 2.2))
-    ax.bar_label(ax.barh(list(r['seconds']), list(r['seconds'].values()), color=['C0', 'C1', 'C2']), [f'{v:,.0f} s' for v in r['seconds'].values()], padding=4)
-    ax.set(xscale='log', xlabel=f'seconds for {EPOCHS} epochs, {r["machine"]["threads"]} threads'); ax.margins(x=.2); ax.invert_yaxis(); fig.tight_layout()
+    ax.bar_label(ax.barh(names, values, color=['C0', 'C1', 'C2']), [f'{v:,.0f} s' for v in values], padding=4)
+    ax.set(xscale='log', xlabel=f'seconds for {EPOCHS} epochs of {r["rows"]["train"]} rows, {r["machine"]["threads"]} threads', xlim=(min(values)/4, 4*max(values)))
+    ax.invert_yaxis(); fig.tight_layout(); plt.close(fig)
     return fig
 
-def main():
-    "Read options, measure, tell."
+@contextmanager
+def fresh_cache():
+    "Caches go to a folder of their own, gone afterwards: nothing is known from an earlier run. No library speaks."
+    kept = config.HF_DATASETS_CACHE
+    with tempfile.TemporaryDirectory() as tmp, quiet():
+        config.HF_DATASETS_CACHE = Path(tmp)
+        try: yield
+        finally: config.HF_DATASETS_CACHE = kept
+
+def options()->argparse.Namespace:
+    "The command line."
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     p.add_argument('--data', default='sample', help='as for distil-nb: sample, a file or a folder')
     p.add_argument('--tokenizer', default=str(SAMPLE_TEACHER), help='folder of a tokenizer with at most 30,522 tokens')
     p.add_argument('--steps', type=int, default=16, help='batches of each pass to time (two in the story, where all cost the same)')
     p.add_argument('--json', action='store_true', help='the last line is one JSON object')
-    p.add_argument('--out', nargs='?', const=Path(__file__).parent/'out', type=Path, help='write speed.json and speed.png there (benchmarks/out)')
+    p.add_argument('--out', nargs='?', const=Path(__file__).parent/'out', type=Path, help='folder for speed.json and speed.png (benchmarks/out)')
     p.add_argument('--memory', choices=('ours', 'trainer'), help='only the memory of one way, as JSON')
     p.add_argument('--tiny', action='store_true', help=argparse.SUPPRESS)
-    options = p.parse_args()
-    with fresh_cache():
-        data,tokenizer = load_data(options.data),AutoTokenizer.from_pretrained(options.tokenizer)
-        if options.memory: return print(json.dumps(memory(options.memory, data, tokenizer, options.tiny)))
-        memories,bench = both_memories(options),Bench(data, tokenizer, options.steps, options.tiny)
-        bench.measure()
-    found = report(bench, memories, options)
-    show(found)
-    if options.out: write_json(found, options.out/'speed.json', overwrite=True); chart(found).savefig(options.out/'speed.png', dpi=150)
-    if options.json: print(json.dumps(found))
+    return p.parse_args()
 
-if __name__ == '__main__': main()
+def main(o:argparse.Namespace):
+    "Measure, tell, write."
+    with fresh_cache():
+        data,tokenizer = load_data(o.data),AutoTokenizer.from_pretrained(o.tokenizer)
+        if o.memory: return print(json.dumps(memory(o.memory, data, tokenizer, o.tiny)))
+        memories,bench = both_memories(o),Bench(data, tokenizer, o.steps, o.tiny)
+        bench.measure()
+    found = report(bench, memories, o)
+    show(found)
+    if o.out:
+        write_json(found, o.out/'speed.json', overwrite=True)
+        chart(found).savefig(o.out/'speed.png', dpi=150)
+    if o.json: print(json.dumps(found))
+
+if __name__ == '__main__': main(options())

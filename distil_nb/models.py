@@ -61,7 +61,7 @@ def _locate(source:str|Path)->str:
     if not any((folder/o).exists() for o in _TOKENIZER_FILES): raise CompressionError(f'{source} has no tokenizer', f'put its {_TOKENIZER_FILES[0]} there')
     if not list(folder.glob('*.safetensors')):
         pickles = [o.name for o in folder.iterdir() if o.suffix in ('.bin', '.pt', '.pth', '.pkl', '.ckpt')]
-        raise CompressionError(f'{source} has {"a pickle, " + pickles[0] + "," if pickles else "no weights"}', 'save it again with save_pretrained, which writes safetensors')
+        raise CompressionError(f'{source} has {"only the pickle " + pickles[0] if pickles else "no weights"}', 'save it again with save_pretrained, which writes safetensors')
     return source
 
 # %% ../nbs/02_models.ipynb #c248c7de

@@ -7,7 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/train.html.md"""
 # %% auto #0
 __all__ = ['weights_fingerprint', 'add_teacher_logits', 'learning_rate', 'training_rows', 'collate', 'run_epoch',
            'optimizer_step', 'LossNotFinite', 'check_finite', 'adam', 'save_state', 'load_state', 'split_scores', 'Run',
-           'start_run', 'train_epoch', 'is_best', 'train', 'history_table', 'history_chart', 'work_folder',
+           'start_run', 'train_epoch', 'is_best', 'train', 'history_table', 'history_chart', 'processes', 'work_folder',
            'check_classes', 'distil', 'train_teacher']
 
 # %% ../nbs/05_train.ipynb #c3e578f7
@@ -21,7 +21,7 @@ from typing import Callable, Iterator
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from filelock import FileLock, Timeout
 from safetensors import safe_open
@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from .core import CompressionError, Settings, atomic_path, check_target, count_parameters, default_device, progress, set_seed
+from .core import CompressionError, Settings, atomic_path, check_target, count_parameters, progress, set_seed
 from .data import LengthBuckets, cached_map, count_classes, fingerprint, tokenize, tokenizer_fingerprint
 from .evaluate import batched_logits, max_tokens, pad, scores, split_logits
 from .losses import NO_LABEL, distillation_loss
@@ -212,7 +212,7 @@ def start_run(
 )->Run:  # Ready for the first epoch
     "Set up a run."
     set_seed(settings.seed)
-    accelerator,rows = Accelerator(mixed_precision=settings.precision),training_rows(data, tokenizer, max_tokens(student, tokenizer), settings.alpha)
+    accelerator,rows = Accelerator(mixed_precision=settings.precision, cpu=not torch.accelerator.is_available()),training_rows(data, tokenizer, max_tokens(student, tokenizer), settings.alpha)
     sampler = LengthBuckets(rows['length'][:], settings.batch_size, settings.seed, part=accelerator.process_index, parts=accelerator.num_processes)
     loader = DataLoader(rows, batch_sampler=sampler, collate_fn=partial(collate, tokenizer=tokenizer))
     model = copy.deepcopy(student).to(accelerator.device)
@@ -262,7 +262,7 @@ def train(
             if run.accelerator.is_main_process:
                 if is_best(history, settings.keep): save_checkpoint(run.bare, tokenizer, folder/'best', history[-1], overwrite=True)
                 if work: save_state(folder/'state.safetensors', run.bare, run.optimizer, history, run.name)
-            if report: report(history[-1])
+            if report and run.accelerator.is_main_process: report(history[-1])
         run.accelerator.wait_for_everyone()
         model,_ = load_checkpoint(folder/'best')
     return model, history
@@ -296,6 +296,11 @@ def history_chart(
     fig.tight_layout(); plt.close(fig)
     return fig
 
+# %% ../nbs/05_train.ipynb #b963b42b
+def processes()->PartialState:  # Which process this is, and of how many
+    "The processes that `accelerate launch` or `torchrun` started; on its own, a process is the first of one."
+    return PartialState(cpu=not torch.accelerator.is_available())
+
 # %% ../nbs/05_train.ipynb #377280a0
 @contextmanager
 def work_folder(
@@ -303,14 +308,20 @@ def work_folder(
     resume:bool=False,  # Go on with what an earlier run left there? Else start anew
 )->Iterator[Path]:  # `out` with `.partial` behind its name
     "A place for a run's state; it stays if at least one epoch was finished and the run was not."
-    work = Path(f'{out}.partial')
+    work,group = Path(f'{out}.partial'),processes()
+    if not group.is_main_process:  # the first of several processes takes care of the folder
+        group.wait_for_everyone()
+        yield work
+        return group.wait_for_everyone()
     work.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f'{work}.lock', timeout=0):
             if work.exists() and not resume: shutil.rmtree(work)
             work.mkdir(exist_ok=True)
+            group.wait_for_everyone()
             try:
                 yield work
+                group.wait_for_everyone()
                 shutil.rmtree(work)
             finally:
                 if work.exists() and not (work/'state.safetensors').exists(): shutil.rmtree(work)
@@ -341,7 +352,7 @@ def _train_and_save(student, tokenizer, data, settings, out, overwrite, resume, 
         scored = {'student' if 'teacher' in record else 'teacher': split_scores(data, model, tokenizer)}
         if 'teacher_logits' in data['test'].column_names: scored['teacher'] = split_scores(data)
         record = _record(settings=settings, history=history, parameters=count_parameters(model), scores=scored, **record)
-        if Accelerator().is_main_process: save_checkpoint(model, tokenizer, out, record, overwrite)
+        if processes().is_main_process: save_checkpoint(model, tokenizer, out, record, overwrite)
     return record
 
 # %% ../nbs/05_train.ipynb #908e6cb6
@@ -362,7 +373,7 @@ def distil(
     check_classes(big, data)
     set_seed(settings.seed)
     small,own = make_student(big, tokenizer, keep, student)
-    data,size = add_teacher_logits(data, big.to(default_device()), tokenizer),count_parameters(big)
+    with processes().main_process_first(): data,size = add_teacher_logits(data, big.to(processes().device), tokenizer),count_parameters(big)
     del big; gc.collect()
     return _train_and_save(small, own, data, settings, out, overwrite, resume, report, step='distil', teacher=str(teacher), teacher_parameters=size)
 

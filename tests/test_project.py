@@ -1,0 +1,103 @@
+"The project fits together: what is made from the notebooks is what they give, and nothing is written down twice."
+import ast, configparser, json, re, subprocess, sys, tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+NOTEBOOKS = sorted(o for o in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts and not o.relative_to(ROOT/'nbs').parts[0].startswith('_'))
+CHAPTERS = [o for o in NOTEBOOKS if o.name[0].isdigit()]
+
+def cells(notebook): return json.loads(notebook.read_text(encoding='utf-8'))['cells']
+
+def source(cell): return ''.join(cell['source'])
+
+def module(notebook):
+    "The module that a chapter exports."
+    return re.search(r'default_exp (\w+)', '\n'.join(map(source, cells(notebook))))[1]
+
+def test_modules_are_what_the_notebooks_give(tmp_path):
+    from nbdev.export import nb_export
+    for notebook in CHAPTERS:
+        nb_export(notebook, lib_path=tmp_path/'distil_nb')
+        made,kept = (o/'distil_nb'/f'{module(notebook)}.py' for o in (tmp_path, ROOT))
+        strip = lambda text: re.sub(r'# %% \S*/nbs/', '# %% ../nbs/', re.sub(r'File to edit: \S*/nbs/', 'File to edit: ../nbs/', text))
+        assert strip(made.read_text()) == strip(kept.read_text()), f'{kept.name} is stale: run make prepare'
+
+def test_readme_is_what_the_index_gives():
+    done = subprocess.run([sys.executable, ROOT/'tools'/'readme.py', '--check'], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda o: o.stem)
+def test_notebook_is_clean_and_ran(notebook):
+    "Stable ids, no execution counts; stored outputs hold no error, warning, bar or path of the machine they were made on."
+    ids = [o.get('id') for o in cells(notebook)]
+    assert None not in ids and len(set(ids)) == len(ids)
+    for cell in cells(notebook):
+        if cell['cell_type'] != 'code': continue
+        assert cell['execution_count'] is None and not cell['metadata']
+        for output in cell['outputs']:
+            assert output['output_type'] != 'error' and output.get('name') != 'stderr', source(cell)
+            text = json.dumps(output)
+            assert not re.search(r'Warning|it/s\]|examples/s|widget-view|/root/|/home/', text) and str(ROOT) not in text, source(cell)
+
+@pytest.mark.parametrize('notebook', CHAPTERS, ids=lambda o: o.stem)
+def test_chapter_reads_like_a_chapter(notebook):
+    "Title, claim, summary and exercises; short exported cells with a comment on every parameter; only chapters before it are used."
+    text = cells(notebook)
+    assert re.match(r'# .+\n\n> .+', source(text[0]))
+    assert any('## Summary' in source(o) and '**Exercises.**' in source(o) for o in text)
+    before = {'core'} | {module(o) for o in CHAPTERS if o.name < notebook.name} - {module(notebook)}
+    for cell in (o for o in text if o['cell_type'] == 'code'):
+        used = set(re.findall(r'^\s*from distil_nb\.(\w+) import', source(cell), re.M))
+        assert used <= before, used - before
+        if '#| export' not in source(cell): continue
+        lines = [o for o in source(cell).split('\n') if o.strip() and not o.startswith('#|')]
+        assert len(lines) <= 25, f'{len(lines)} lines: {lines[0]}'
+        for f in ast.walk(ast.parse(source(cell))):
+            if not isinstance(f, ast.FunctionDef) or f.name.startswith('_') or f.name in ('__iter__', '__len__'): continue
+            assert ast.get_docstring(f) or f.name in ('set_epoch', 'forward') or f.col_offset, f.name
+
+def test_every_chapter_can_be_found():
+    index = '\n'.join(map(source, cells(ROOT/'nbs'/'index.ipynb')))
+    sidebar = (ROOT/'nbs'/'sidebar.yml').read_text()
+    for notebook in NOTEBOOKS:
+        name = notebook.relative_to(ROOT/'nbs').as_posix()
+        assert name in sidebar and (name in index or name == 'index.ipynb')
+
+def test_links_lead_somewhere():
+    for notebook in NOTEBOOKS:
+        for target in re.findall(r'\]\(([^)#]+)', '\n'.join(source(o) for o in cells(notebook) if o['cell_type'] == 'markdown')):
+            assert re.match('https?://', target) or (notebook.parent/target).exists(), (notebook.name, target)
+    for target in re.findall(r'\]\(([^)#]+)', (ROOT/'README.md').read_text()): assert re.match('https?://', target) or (ROOT/target).exists(), target
+
+def test_nothing_is_written_down_twice():
+    settings = configparser.ConfigParser(delimiters=['='])
+    settings.read(ROOT/'settings.ini')
+    project = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']
+    assert not project.keys() & {'version', 'description', 'authors', 'license', 'dependencies', 'requires-python', 'keywords', 'optional-dependencies'}
+    tested = {re.split('[=<>]', o)[0].lower().replace('_', '-') for o in (ROOT/'constraints.txt').read_text().splitlines() if o[0] != '#'}
+    for o in (settings['DEFAULT']['requirements'] + settings['DEFAULT']['dev_requirements']).split():
+        assert re.fullmatch(r'[\w-]+>=[\d.]+', o), f'{o} has no lower bound'
+        assert o.split('>=')[0].lower().replace('_', '-') in tested, f'{o} is not in constraints.txt'
+
+def test_workflows_are_pinned_and_may_only_read():
+    for path in (ROOT/'.github'/'workflows').iterdir():
+        flow = yaml.safe_load(path.read_text())
+        assert flow['permissions'] == {'contents': 'read'}
+        for used in re.findall(r'uses: (\S+)', path.read_text()): assert re.fullmatch(r'[\w/-]+@[0-9a-f]{40}', used), used
+
+def test_pages_are_valid_for_the_site(tmp_path):
+    "nbdev turns every notebook into the page that Quarto gets: front matter with a title, formulas and fences closed."
+    from nbdev.serve import proc_nbs
+    import nbdev.doclinks
+    cache = proc_nbs(str(ROOT/'nbs'), n_workers=0, force=True)
+    for notebook in NOTEBOOKS:
+        page = json.loads((Path(cache)/notebook.relative_to(ROOT/'nbs')).read_text())['cells']
+        front = yaml.safe_load(source(page[0]).strip().strip('-'))
+        assert front['title'] and front['output-file'].endswith('.html')
+        for cell in page:
+            if cell['cell_type'] != 'markdown': continue
+            assert source(cell).count('```')%2 == 0 and source(cell).count('$$')%2 == 0
+    yaml.safe_load((ROOT/'nbs'/'_quarto.yml').read_text()); yaml.safe_load((ROOT/'nbs'/'sidebar.yml').read_text())
