@@ -13,10 +13,13 @@ times of the others are interpolated between those next to them in tokens. Token
 
 `peak_share` is useful work per second over the best float32 matrix product of this machine, same threads. Useful are 6 operations
 (2 forward, 4 backward) for each real token and weight of the layers' linear maps, and for each row and weight of the head's. Padding,
-embeddings, attention scores and the optimizer count as no work, but their time counts. Memory: fresh processes, the same 128 rows.
+embeddings, attention scores and the optimizer count as no work, but their time counts.
+
+Memory is measured in fresh processes on the same 64 rows, two epochs: the Trainer takes the longest batch first, before Adam has its
+moments, so that only the second epoch shows its peak. After the release of our teacher, malloc is told to hand back what it keeps.
 
     python benchmarks/speed.py [--data SOURCE --tokenizer FOLDER] [--steps 16] [--json] [--out [FOLDER]]"""
-import argparse, copy, gc, json, os, subprocess, sys, tempfile, time
+import argparse, copy, ctypes, gc, json, os, subprocess, sys, tempfile, time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
@@ -134,10 +137,11 @@ def run_trainer(
     tokenizer,  # Pads
     *callbacks:TrainerCallback,  # Told of each step
     strategy:str='group_by_length',  # How it deals batches
+    epochs:int=1,  # Passes over the rows
 ):
-    "One epoch of `transformers.Trainer` with its defaults, in silence."
+    "`transformers.Trainer` with its defaults, in silence."
     with tempfile.TemporaryDirectory() as folder:
-        args = TrainingArguments(folder, per_device_train_batch_size=BATCH, learning_rate=1e-4, num_train_epochs=1, use_cpu=True, disable_tqdm=True,
+        args = TrainingArguments(folder, per_device_train_batch_size=BATCH, learning_rate=1e-4, num_train_epochs=epochs, use_cpu=True, disable_tqdm=True,
             train_sampling_strategy=strategy, dataloader_pin_memory=False, logging_strategy='no', save_strategy='no', report_to='none')
         trainer = TeacherTrainer(student, args, DataCollatorWithPadding(tokenizer), rows, processing_class=tokenizer, callbacks=[*callbacks])
         trainer.remove_callback(PrinterCallback)
@@ -243,16 +247,16 @@ def memory(
     tokenizer,  # For both
     tiny:bool=False,  # For trying this file out
 )->dict:  # MB: `start`, `loaded` (both models), `labelling` and `training` (highest), `released` (the teacher is gone)
-    "Memory of four training steps."
+    "Memory of training, two steps in each of two epochs."
     start,(teacher,student) = megabytes('VmRSS'),make_models(tiny)
     found = dict(start=start, loaded=megabytes('VmRSS'))
-    data = DatasetDict({k: few_rows(o, 4*BATCH if k == 'train' else BATCH, tokenizer) for k,o in data.items()})
-    if way == 'trainer': run_trainer(teacher, student, data['train'], tokenizer)
+    data = DatasetDict({k: few_rows(o, 2*BATCH if k == 'train' else BATCH, tokenizer) for k,o in data.items()})
+    if way == 'trainer': run_trainer(teacher, student, data['train'], tokenizer, epochs=2)
     else:  # as `distil` does
         data = add_teacher_logits(data.select_columns(['text', 'labels']), teacher, tokenizer)
-        del teacher; gc.collect()
+        del teacher; gc.collect(); ctypes.CDLL(None).malloc_trim(0)
         found |= dict(labelling=megabytes('VmHWM', reset=True), released=megabytes('VmRSS'))
-        train(student, tokenizer, data, Settings(batch_size=BATCH, epochs=1))
+        train(student, tokenizer, data, Settings(batch_size=BATCH, epochs=2))
     return found | dict(training=megabytes('VmHWM'))
 
 def both_memories(options:argparse.Namespace)->dict[str,dict]:

@@ -24,6 +24,7 @@ from .core import CompressionError, Settings, atomic_path, check_target, write_j
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     help='Compress Hugging Face text classifiers: distil a large teacher into a small student, measure it, use it.')
 
+# %% ../nbs/14_cli.ipynb #6345284c
 def _option(name:str, kind:type, comment:str):
     "Typer's description of one option; a switch has no `--no-…` twin, and `as_json` is called `--json`."
     switch = [f'--{name.removeprefix("as_").replace("_", "-")}']*(kind is bool)
@@ -56,6 +57,7 @@ def fail(
     print(f'distil-nb: {message}', file=sys.stderr)
     return status
 
+# %% ../nbs/14_cli.ipynb #92822b51
 def given(
     error:TyperException,  # Names the option that is wrong
     args:list[str],  # Words of the command line
@@ -64,6 +66,7 @@ def given(
     option = next((o for o in args[:-1] if f"'{o}'" in error.format_message()), None)
     return f' (given: {args[args.index(option) + 1]!r})' if option else ''
 
+# %% ../nbs/14_cli.ipynb #7231507f
 def main(
     args:list[str]|None=None,  # Words of the command line; those of the process if not given
 )->int:  # Exit status
@@ -82,6 +85,7 @@ def say(
     "Tell on standard error how things stand."
     print(text, file=sys.stderr, flush=True)
 
+# %% ../nbs/14_cli.ipynb #05f462da
 def report_epoch(
     e:dict,  # From `train`
 ):
@@ -91,13 +95,14 @@ def report_epoch(
 # %% ../nbs/14_cli.ipynb #6d7b5e1c
 def scores_table(
     scores:dict,  # Of each model on each split, as in a record
-)->'pandas.DataFrame':  # One row per split and model
+)->object:  # Table of pandas, one row per split and model
     "Scores side by side, in per cent."
     import pandas as pd
     rows = {(split, model): {k: round(100*s[k], 2) for k in ('accuracy', 'precision', 'recall', 'f1')} | dict(rows=s['n'])
             for model,splits in scores.items() for split,s in splits.items()}
     return pd.DataFrame(rows).T.sort_index(ascending=False).astype(dict(rows=int))
 
+# %% ../nbs/14_cli.ipynb #3b3771ef
 def finish(
     record:dict,  # The result, for programs
     out:str,  # Where it was written
@@ -114,6 +119,7 @@ def layer_numbers(
     try: return None if text is None else [int(o) for o in text.split(',')]
     except ValueError: raise CompressionError(f'--keep-layers {text!r} is no list of numbers', 'write it like 0,2,5')
 
+# %% ../nbs/14_cli.ipynb #48da1c7c
 def check_apart(
     out:str,  # To be written, perhaps over something
     *sources:str|None,  # To be read

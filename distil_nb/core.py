@@ -40,15 +40,15 @@ def set_seed(
     import torch
     random.seed(seed); np.random.seed(seed); torch.manual_seed(seed)
 
-# %% ../nbs/00_core.ipynb #fa4e3a45
-def default_device()->'torch.device':  # `cuda`, `mps` or `cpu`
+# %% ../nbs/00_core.ipynb #7a5b7a59
+def default_device()->object:  # Device of PyTorch: `cuda`, `mps` or `cpu`
     "The accelerator that PyTorch sees, else the CPU."
     import torch
     return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device('cpu')
 
 # %% ../nbs/00_core.ipynb #23629c60
 def count_parameters(
-    model:'torch.nn.Module',  # Any model; a shared weight counts once
+    model,  # Any `nn.Module`; a shared weight counts once
     trainable:bool=False,  # Count only those that gradients reach?
 )->int:  # Number of scalar parameters
     "Number of parameters, as `nn.Module.parameters` lists them."
@@ -76,6 +76,7 @@ class Settings:
 # %% ../nbs/00_core.ipynb #86a6e9b8
 _CHOICES = dict(schedule=('constant', 'linear', 'cosine'), keep=('best', 'last'), precision=('no', 'bf16', 'fp16'))
 
+# %% ../nbs/00_core.ipynb #de28e262
 def check_settings(
     s:Settings,  # As given
 ):
@@ -92,6 +93,7 @@ def check_settings(
 # %% ../nbs/00_core.ipynb #761aec36
 _OURS = 'config.json', 'record.json'
 
+# %% ../nbs/00_core.ipynb #e503d295
 def check_target(
     target:str|Path,  # File or folder to be written
     overwrite:bool=False,  # May an existing result be replaced?
@@ -109,6 +111,7 @@ def _remove(path:Path):
     if path.is_dir() and not path.is_symlink(): shutil.rmtree(path)
     else: path.unlink(missing_ok=True)
 
+# %% ../nbs/00_core.ipynb #3ce4f249
 @contextmanager
 def atomic_path(
     target:str|Path,  # File or folder that shall appear
@@ -144,7 +147,7 @@ def progress(
     "A progress bar that only a terminal sees."
     return tqdm(steps, desc=title, total=total, disable=not sys.stderr.isatty(), leave=False, file=sys.stderr)
 
-# %% ../nbs/00_core.ipynb #3ce4f249
+# %% ../nbs/00_core.ipynb #2d81ed0f
 @contextmanager
 def quiet():
     "No remarks or loading bars of transformers and datasets inside the block; download bars stay on a terminal."
@@ -175,7 +178,7 @@ def hub_answers(
     thread.start(); thread.join(seconds)
     return bool(answers)
 
-# %% ../nbs/00_core.ipynb #2d81ed0f
+# %% ../nbs/00_core.ipynb #44d457fc
 @contextmanager
 def readable(
     what:str,  # What is being read, with its name: the start of the message

@@ -68,6 +68,7 @@ def count_classes(
     "How many classes the labels name."
     return int(max(pc.max(o['labels']).as_py() for o in rows.with_format('arrow').iter(100_000))) + 1
 
+# %% ../nbs/01_data.ipynb #20f8f52e
 def _check_all_classes(rows:Dataset, where:str):
     seen = sorted({o for b in rows.with_format('arrow').iter(100_000) for o in pc.unique(b['labels']).to_pylist()})
     if len(seen) == 1: raise CompressionError(f'{where} has only one class, {seen[0]}', 'give rows of at least two classes')
@@ -77,6 +78,7 @@ def _check_all_classes(rows:Dataset, where:str):
 _READERS = {'.csv': Dataset.from_csv, '.json': Dataset.from_json, '.jsonl': Dataset.from_json,
             '.parquet': Dataset.from_parquet, '.txt': Dataset.from_text}
 
+# %% ../nbs/01_data.ipynb #383a232a
 def read_rows(
     *paths:str|Path,  # Files of one format: .csv, .json or .jsonl (a row per line), .parquet, .txt (a text per line)
 )->Dataset:  # Arrow on disk, columns as they are in the files
@@ -94,6 +96,7 @@ def read_rows(
 SPLITS = 'train', 'validation', 'test'
 _SPLIT_WORDS = dict(train='train', validation='validation', valid='validation', val='validation', dev='validation', test='test')
 
+# %% ../nbs/01_data.ipynb #326c49c3
 def _files_by_split(folder:Path)->dict[str,list[Path]]:
     "Data files of `folder` and below: by split if any file names one, else all as `train`."
     files = sorted(o for o in folder.rglob('*') if o.suffix.lower() in _READERS.keys() - {'.txt'} and not o.name.startswith('.'))
@@ -135,6 +138,7 @@ def make_splits(
 # %% ../nbs/01_data.ipynb #2590ff3f
 HUB_DATA = 'shawhin/phishing-site-classification'
 
+# %% ../nbs/01_data.ipynb #387a0835
 def sample_data(
     seed:int=0,  # Other seeds, other rows
 )->dict[str,Dataset]:  # 2,100 / 450 / 450 rows, the sizes of the story's own set
@@ -142,12 +146,14 @@ def sample_data(
     rows = list(generate_urls(3000, seed))
     return dict(train=Dataset.from_list(rows[:2100]), validation=Dataset.from_list(rows[2100:2550]), test=Dataset.from_list(rows[2550:]))
 
+# %% ../nbs/01_data.ipynb #bb6c5c90
 def _from_hub(name:str)->DatasetDict:
     if not hub_answers(): raise CompressionError(f'the Hugging Face Hub does not answer, so {name} cannot be loaded',
         'use --data sample or a path, or set HF_HUB_OFFLINE=1 if it has been downloaded before')
     with readable(f'data set {name}', 'check its name on the Hub'): data = datasets.load_dataset(name)
     return {_SPLIT_WORDS.get(k, k): v for k,v in data.items()}
 
+# %% ../nbs/01_data.ipynb #cda21046
 def _read_source(source:str, seed:int)->dict[str,Dataset]:
     "The splits that `source` has, unchecked, columns as they are."
     if source == 'sample': return sample_data(seed)
@@ -205,6 +211,7 @@ def fingerprint(
     "A short name for these values: the same values, the same name."
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
+# %% ../nbs/01_data.ipynb #ac2fd007
 def tokenizer_fingerprint(
     tokenizer,  # A fast tokenizer of transformers
 )->str:  # The same whatever padding or truncation was last asked of it

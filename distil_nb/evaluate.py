@@ -76,6 +76,7 @@ def pad(
     "Fill rows up to the longest of them."
     return dict(tokenizer.pad(dict(input_ids=rows), return_tensors='pt', return_attention_mask=True))
 
+# %% ../nbs/03_evaluate.ipynb #1c4a5926
 @torch.inference_mode()
 def batched_logits(
     model:PreTrainedModel,  # Classifier; its mode (training or not) is put back afterwards
@@ -106,6 +107,7 @@ def max_tokens(
     if c.model_type in ('roberta', 'xlm-roberta', 'camembert'): positions -= c.pad_token_id + 1  # their positions start behind the padding's
     return min(positions, tokenizer.model_max_length)
 
+# %% ../nbs/03_evaluate.ipynb #7208ee00
 def split_logits(
     model:PreTrainedModel,  # Classifier
     tokenizer:PreTrainedTokenizerBase,  # Its own
@@ -118,6 +120,7 @@ def split_logits(
 # %% ../nbs/03_evaluate.ipynb #82a3853f
 Classifier = Callable[[list[str]], np.ndarray]  # texts to logits `(rows, classes)`
 
+# %% ../nbs/03_evaluate.ipynb #f31f805a
 def classifier(
     model:PreTrainedModel,  # Any sequence classifier
     tokenizer:PreTrainedTokenizerBase,  # Its own
@@ -137,6 +140,7 @@ def bytes_on_disk(
     "Size of the weights as stored."
     return sum(o.stat().st_size for o in Path(folder).rglob('*') if o.suffix in ('.safetensors', '.onnx', '.data'))
 
+# %% ../nbs/03_evaluate.ipynb #7a06c440
 def bytes_in_memory(
     model:nn.Module,  # Any model
 )->int:  # Bytes of parameters and buffers; what is shared counts once
@@ -227,9 +231,10 @@ def results_table(
 def results_chart(
     results:list[dict],  # From `measure`, with size and latency at batch 1
     title:str='',  # Above the chart; the data and the split if nothing is said
-)->'matplotlib.figure.Figure':  # Accuracy with its standard error against size, latency as area
+)->object:  # Figure of matplotlib: accuracy with its standard error against size, latency as area
     "The one chart that every chapter redraws."
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
     fig,ax = plt.subplots(figsize=(7, 3.6))
     slowest = max(r['latency_ms']['1'] for r in results)
     for i,r in enumerate(results):
@@ -238,7 +243,7 @@ def results_chart(
         ax.scatter(x, y, s=500*ms/slowest, color=f'C{i}', alpha=.6)
         ax.plot([], [], 'o', color=f'C{i}', alpha=.6, label=f'{r["name"]}, {ms:.1f} ms')
     ax.set(xscale='log', xlabel='size, MB', ylabel='accuracy, %', title=title or f'{results[0]["data"]}, {results[0]["split"]} split, {results[0]["n"]} rows')
-    for axis in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter): axis('{x:g}')
+    ax.minorticks_off(); ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.xaxis.set_major_formatter('{x:g}')
     ax.margins(x=.2, y=.15); ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False); fig.tight_layout()
     plt.close(fig)
     return fig

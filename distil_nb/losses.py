@@ -17,6 +17,7 @@ from torch import Tensor, nn
 def _check_pair(student:Tensor, teacher:Tensor):
     if student.shape != teacher.shape: raise ValueError(f'shapes differ: student {tuple(student.shape)}, teacher {tuple(teacher.shape)}')
 
+# %% ../nbs/04_losses.ipynb #379aa89e
 def soft_target_loss(
     student:Tensor,  # Logits `(rows, classes)`; gradients flow here
     teacher:Tensor,  # Logits, same shape, else `ValueError`; a constant
@@ -33,6 +34,7 @@ def soft_target_loss(
 # %% ../nbs/04_losses.ipynb #23654b4f
 NO_LABEL = -100
 
+# %% ../nbs/04_losses.ipynb #cd4a3eb0
 def check_mix(
     temp:float,  # Temperature, > 0
     alpha:float,  # Weight of the soft targets, 0 to 1

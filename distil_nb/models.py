@@ -25,6 +25,7 @@ from .core import CompressionError, atomic_path, count_parameters, hub_answers, 
 HUB_TEACHER = 'shawhin/bert-phishing-classifier_teacher'
 HUB_STUDENT = 'distilbert-base-uncased'
 
+# %% ../nbs/02_models.ipynb #445a321b
 def story_config(
     classes:int=2,  # Number of classes
 )->DistilBertConfig:  # 4 layers, 8 heads, 768 wide
@@ -34,6 +35,7 @@ def story_config(
 # %% ../nbs/02_models.ipynb #bcef1dc7
 _PARTS = ('token embeddings', r'word_embeddings|tok_embeddings|embed_tokens|wte'), ('other embeddings', 'embedding|wpe'), ('layers', r'layers?\.\d+\.|\.h\.\d+\.')
 
+# %% ../nbs/02_models.ipynb #0353672b
 def parameter_table(
     **models:nn.Module,  # Name and model of each column
 )->pd.DataFrame:  # Parameters by part, and in all
@@ -48,6 +50,7 @@ def parameter_table(
 SAMPLE_TEACHER = Path(str(files('distil_nb')))/'sample_teacher'
 _TOKENIZER_FILES = 'tokenizer.json', 'vocab.txt', 'vocab.json', 'spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model'
 
+# %% ../nbs/02_models.ipynb #8c8d747c
 def _locate(source:str|Path)->str:
     "Folder or Hub name of a source; a mistake that can be seen without loading is told."
     source = {'sample': str(SAMPLE_TEACHER), 'hub': HUB_TEACHER}.get(str(source), str(source))
@@ -67,6 +70,7 @@ def _locate(source:str|Path)->str:
 # %% ../nbs/02_models.ipynb #c248c7de
 _HEAD = re.compile('classifier|pooler|score|^head')
 
+# %% ../nbs/02_models.ipynb #441ea3f6
 def load_checkpoint(
     source:str|Path='sample',  # Folder, name on the Hub, `sample` (comes with the package), or `hub` (the teacher of the story)
     new_head:bool=False,  # May the classification head be missing, as in a pretrained model that is no classifier yet?
@@ -106,6 +110,7 @@ def spread_layers(
     keep = keep or -(-layers//2)
     return [round(i*(layers - 1)/max(keep - 1, 1)) for i in range(keep)]
 
+# %% ../nbs/02_models.ipynb #e58c72ba
 def check_layers(
     keep:list[int],  # Layer numbers, ascending
     layers:int,  # How many the teacher has
@@ -118,6 +123,7 @@ def check_layers(
 # %% ../nbs/02_models.ipynb #b84ddd01
 _LAYER = re.compile(r'(.*\.(?:layers?|h)\.)(\d+)(\..*)')
 
+# %% ../nbs/02_models.ipynb #80decd9e
 def keep_layers(
     model:PreTrainedModel,  # Encoder with layers of one shape: BERT, RoBERTa, DistilBERT, MiniLM and the like
     keep:list[int],  # Numbers of the layers to keep, from 0, ascending
@@ -138,6 +144,7 @@ _TO_DISTILBERT = {'bert.': 'distilbert.', 'encoder.layer': 'transformer.layer', 
     'attention.self.value': 'attention.v_lin', 'attention.output.dense': 'attention.out_lin', 'attention.output.LayerNorm': 'sa_layer_norm',
     'intermediate.dense': 'ffn.lin1', 'output.dense': 'ffn.lin2', 'output.LayerNorm': 'output_layer_norm', 'distilbert.pooler.dense': 'pre_classifier'}
 
+# %% ../nbs/02_models.ipynb #da36d0f6
 def to_distilbert(
     model:PreTrainedModel,  # A BERT classifier, absolute positions
 )->DistilBertForSequenceClassification:  # A new model, same last hidden state
@@ -161,6 +168,7 @@ def story_student(
     config = story_config(classes)
     return load_checkpoint(HUB_STUDENT, new_head=True, num_labels=classes, n_heads=config.n_heads, n_layers=config.n_layers)
 
+# %% ../nbs/02_models.ipynb #71610535
 def new_student(
     config,  # Configuration of transformers, such as `story_config()`
 )->PreTrainedModel:  # Random weights, from the current seed

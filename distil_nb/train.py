@@ -10,8 +10,8 @@ __all__ = ['weights_fingerprint', 'add_teacher_logits', 'learning_rate', 'traini
            'start_run', 'train_epoch', 'is_best', 'train', 'history_table', 'history_chart', 'processes', 'work_folder',
            'check_classes', 'distil', 'train_teacher']
 
-# %% ../nbs/05_train.ipynb #c3e578f7
-import copy, gc, json, math, shutil, tempfile, time
+# %% ../nbs/05_train.ipynb #6ba95bb5
+import copy, gc, hashlib, json, math, shutil, tempfile, time
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -40,8 +40,11 @@ def weights_fingerprint(
     model:nn.Module,  # Any model
 )->str:  # Another one as soon as one number changes
     "Names the weights of a model."
-    total = torch.hash_tensor if hasattr(torch, 'hash_tensor') else lambda o: o.double().sum()
-    return fingerprint([(k, tuple(v.shape), total(v).item()) for k,v in model.state_dict().items()])
+    digest = hashlib.blake2b(digest_size=8)
+    for name,tensor in model.state_dict().items():
+        digest.update(f'{name} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 # %% ../nbs/05_train.ipynb #3451d7dc
 def add_teacher_logits(
@@ -59,6 +62,7 @@ def add_teacher_logits(
 # %% ../nbs/05_train.ipynb #b43898d1
 _SHAPES = dict(constant=lambda x: 1., linear=lambda x: 1 - x, cosine=lambda x: (1 + math.cos(math.pi*x))/2)
 
+# %% ../nbs/05_train.ipynb #3f40dee9
 def learning_rate(
     settings:Settings,  # `lr`, `schedule` and `warmup`
     done:float,  # Share of all steps done, 0 to 1
@@ -127,8 +131,10 @@ def optimizer_step(
     if settings.clip: accelerator.clip_grad_norm_(model.parameters(), settings.clip)
     optimizer.step(); optimizer.zero_grad()
 
+# %% ../nbs/05_train.ipynb #4a8d5715
 class LossNotFinite(CompressionError): "The loss is infinite or not a number."
 
+# %% ../nbs/05_train.ipynb #7427b8e6
 def check_finite(
     loss:float,  # Of one batch
     step:int,  # Counted from 1 over all epochs
@@ -151,6 +157,7 @@ def _tensors(model:nn.Module, optimizer:torch.optim.Optimizer)->dict[str,Tensor]
     moments = {f'adam.{i}.{k}': v for i,s in optimizer.state_dict()['state'].items() for k,v in s.items()}
     return {f'model.{k}': v for k,v in [*model.named_parameters(), *model.named_buffers()]} | moments
 
+# %% ../nbs/05_train.ipynb #2232dfbb
 def save_state(
     path:Path,  # File to write, or to replace
     model:nn.Module,  # Unwrapped
@@ -204,6 +211,7 @@ class Run:
     name:str  # Fingerprint of data, student and settings
     bare = property(lambda self: self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False))
 
+# %% ../nbs/05_train.ipynb #d12073bc
 def start_run(
     student:PreTrainedModel,  # Is copied
     tokenizer:PreTrainedTokenizerBase,  # Its own
@@ -236,6 +244,7 @@ def train_epoch(
     seconds = time.perf_counter() - start
     return dict(epoch=epoch+1, loss=float(np.mean(losses)), last_loss=losses[-1], seconds=seconds, **split_scores(data, run.bare, tokenizer))
 
+# %% ../nbs/05_train.ipynb #39ab3d4b
 def is_best(
     history:list[dict],  # Epochs so far
     keep:str,  # `best` or `last`
@@ -283,7 +292,7 @@ def history_table(
 def history_chart(
     runs:dict[str,list[dict]],  # Name to history
     teacher:dict|None=None,  # From `split_scores`, drawn as a line
-)->'matplotlib.figure.Figure':  # Loss, and accuracy on the test split, by epoch
+)->object:  # Figure of matplotlib: loss, and accuracy on the test split, by epoch
     "The course of one or more runs."
     import matplotlib.pyplot as plt
     fig,(left,right) = plt.subplots(1, 2, figsize=(9, 3))
@@ -292,7 +301,7 @@ def history_chart(
         left.plot(epochs, [e['loss'] for e in history], 'o-', label=name)
         right.plot(epochs, [100*e['test']['accuracy'] for e in history], 'o-', label=name)
     if teacher: right.axhline(100*teacher['test']['accuracy'], color='gray', ls='--', label='teacher')
-    left.set(xlabel='epoch', ylabel='mean training loss'); right.set(xlabel='epoch', ylabel='accuracy on test, %'); right.legend()
+    left.set(xlabel='epoch', ylabel='mean training loss'); right.set(xlabel='epoch', ylabel='accuracy on test, %'); right.margins(y=.2); right.legend(loc='center right', fontsize=8)
     fig.tight_layout(); plt.close(fig)
     return fig
 
@@ -337,6 +346,7 @@ def check_classes(
     ours,theirs = model.config.num_labels,count_classes(data['train'])
     if ours != theirs: raise CompressionError(f'the teacher knows {ours} classes, the data have {theirs}', 'give a teacher that was trained for these classes (train-teacher)')
 
+# %% ../nbs/05_train.ipynb #54a9088c
 def _record(step:str, settings:Settings, history:list[dict], **more)->dict:
     import transformers
     return dict(step=step, **more, settings=asdict(settings), history=history, versions=dict(torch=torch.__version__, transformers=transformers.__version__))
