@@ -7,7 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/data.html.md"""
 # %% auto #0
 __all__ = ['SPLITS', 'HUB_DATA', 'check_texts', 'check_labels', 'count_classes', 'read_rows', 'make_splits', 'sample_data',
            'load_data', 'load_split', 'load_texts', 'fingerprint', 'tokenizer_fingerprint', 'cached_map', 'tokenize',
-           'LengthBuckets', 'padding_share']
+           'LengthBuckets', 'cut_by_length', 'padding_share']
 
 # %% ../nbs/01_data.ipynb #cc9aa1ff
 import hashlib, json, re
@@ -268,6 +268,20 @@ class LengthBuckets:
         batches = [order[i:i+self.batch_size].tolist() for i in range(0, len(order), self.batch_size)]
         deal = rng.permutation(len(batches))
         return (batches[deal[(i*self.parts + self.part)%len(batches)]] for i in range(len(self)))
+
+# %% ../nbs/01_data.ipynb #b3ee7390
+def cut_by_length(
+    lengths,  # Tokens of each row
+    batch_size:int,  # Rows in a part, at most
+    spare:int=128,  # Padding in a part, at most, in tokens
+)->list[list[int]]:  # Row numbers of each part; from short rows to long ones
+    "Cut rows into parts of like length."
+    parts,real = [],0
+    for i in np.argsort(lengths, kind='stable').tolist():
+        if parts and len(parts[-1]) < batch_size and (len(parts[-1]) + 1)*lengths[i] - real - lengths[i] <= spare: parts[-1].append(i)
+        else: parts.append([i]); real = 0
+        real += lengths[i]
+    return parts
 
 # %% ../nbs/01_data.ipynb #69251c39
 def padding_share(

@@ -21,7 +21,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .core import CompressionError, count_parameters, progress, quiet
-from .data import tokenize
+from .data import cut_by_length, tokenize
 
 # %% ../nbs/03_evaluate.ipynb #a8f35f90
 def softmax(
@@ -86,13 +86,13 @@ def batched_logits(
     title:str='',  # Of the progress bar; none without
 )->np.ndarray:  # `(rows, classes)`, 32-bit floats, in the order given
     "Logits, computed in batches of like length."
-    training,order = model.training,np.argsort([-len(o) for o in rows], kind='stable')
+    training,parts = model.training,cut_by_length([len(o) for o in rows], batch_size)
     model.eval()
     out = np.zeros((len(rows), model.config.num_labels), np.float32)
     with quiet():
-        for i in progress(range(0, len(rows), batch_size), title) if title else range(0, len(rows), batch_size):
-            batch = pad([rows[j] for j in order[i:i+batch_size]], tokenizer)
-            out[order[i:i+batch_size]] = model(**{k: v.to(model.device) for k,v in batch.items()}).logits.float().cpu()
+        for part in progress(parts[::-1], title) if title else parts:  # the longest first: if memory is short, it shows at once
+            batch = pad([rows[i] for i in part], tokenizer)
+            out[part] = model(**{k: v.to(model.device) for k,v in batch.items()}).logits.float().cpu()
     model.train(training)
     return out
 
