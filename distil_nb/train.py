@@ -311,13 +311,13 @@ def history_chart(
 )->object:  # Figure of matplotlib: loss, and accuracy on the test split, by epoch
     "The course of one or more runs."
     import matplotlib.pyplot as plt
-    fig,(left,right) = plt.subplots(1, 2, figsize=(9, 3))
+    fig,(left,right) = plt.subplots(1, 2, figsize=(10, 3))
     for name,history in runs.items():
         epochs = [e['epoch'] for e in history]
         left.plot(epochs, [e['loss'] for e in history], 'o-', label=name)
         right.plot(epochs, [100*e['test']['accuracy'] for e in history], 'o-', label=name)
     if teacher: right.axhline(100*teacher['test']['accuracy'], color='gray', ls='--', label='teacher')
-    left.set(xlabel='epoch', ylabel='mean training loss'); right.set(xlabel='epoch', ylabel='accuracy on test, %'); right.margins(y=.2); right.legend(loc='center right', fontsize=8)
+    left.set(xlabel='epoch', ylabel='mean training loss'); right.set(xlabel='epoch', ylabel='accuracy on test, %'); right.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False)
     fig.tight_layout(); plt.close(fig)
     return fig
 

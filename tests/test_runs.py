@@ -73,11 +73,10 @@ from distil_nb.data import load_data
 from distil_nb.train import distil, processes
 import distil_nb.train as train
 if __name__ == '__main__':
-    losses = []
-    honest = train.distillation_loss
-    train.distillation_loss = lambda *a: losses.append(1) or honest(*a)
+    steps,honest = [],train.optimizer_step
+    train.optimizer_step = lambda *a: steps.append(1) or honest(*a)
     record = distil('sample', load_data({str(urls)!r}), {str(tmp_path/"out")!r}, settings=Settings(epochs=2))
-    print('process', processes().process_index, 'of', processes().num_processes, len(losses), record['history'][-1]['validation']['loss'], flush=True)
+    print('process', processes().process_index, 'of', processes().num_processes, len(steps), record['history'][-1]['validation']['loss'], flush=True)
 ''')
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--local-addr', '127.0.0.1', '--nproc_per_node', '2', str(script)]
     done = subprocess.run(command, env=clean_env(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=240)
