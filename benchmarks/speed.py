@@ -5,7 +5,7 @@
 - `trainer`: `transformers.Trainer`, dynamic padding, grouped by length, the teacher in every step, its default optimizer. Evaluation
   as lean as it can be: the student on test after each epoch and on validation at the end, the teacher once, at the speed of ours.
 - `ours`: `distil_nb`. Every text put to the teacher once, then batches of like length; the student on both held-out splits after
-  each epoch and at the end; the best epoch kept on disk (`rest`, with the set-up).
+  each epoch; the best epoch kept on disk (`rest`, with the set-up).
 
 Architectures are the story's (BERT base; DistilBERT, 4 layers), weights random, batches of 32. Nobody waits for all of it: some batches
 of each pass are timed, evenly from the fewest tokens (with padding) to the most, in turns, so that a slow minute hits all alike; the
@@ -218,7 +218,7 @@ class Bench:
         lean = EPOCHS*student['test'] + student['validation'] + teacher['test'] + teacher['validation']
         return dict(story=dict(training=EPOCHS*story, labelling=0., evaluation=evaluation, rest=0.),
             trainer=dict(training=EPOCHS*trainer, labelling=0., evaluation=lean, rest=0.),
-            ours=dict(training=EPOCHS*ours, labelling=sum(teacher.values()), evaluation=(EPOCHS + 1)*(student['test'] + student['validation']),
+            ours=dict(training=EPOCHS*ours, labelling=sum(teacher.values()), evaluation=EPOCHS*(student['test'] + student['validation']),
                       rest=self.set_up + EPOCHS*self.keep + self.reload))
 
     def useful_gflops(self)->float:
