@@ -9,8 +9,8 @@ __all__ = ['app', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'sc
            'check_apart', 'train_teacher', 'distil', 'evaluate', 'texts_to_predict', 'predict', 'demo_students',
            'demo_results', 'demo']
 
-# %% ../nbs/14_cli.ipynb #1651c01c
-import inspect, json, shutil, sys
+# %% ../nbs/14_cli.ipynb #9dd9f2fb
+import inspect, json, sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Optional
@@ -209,11 +209,9 @@ def texts_to_predict(
     text_column:str,  # Column of the texts there
 )->list[str]:  # All of them, in order
     "The texts that `predict` was given."
-    from distil_nb.data import Dataset, check_texts, read_rows
+    from distil_nb.data import Dataset, check_texts, read_rows, text_columns
     if bool(texts) == bool(file): raise CompressionError('give either texts or --file', 'one of the two')
-    rows = read_rows(file) if file else Dataset.from_dict(dict(text=texts))
-    if file and text_column not in rows.column_names: raise CompressionError(f'{file} has no column {text_column!r}', f'its columns are {", ".join(rows.column_names)}; name one with --text-column')
-    if file and text_column != 'text': rows = rows.select_columns([text_column]).rename_column(text_column, 'text')
+    rows = text_columns(read_rows(file), dict(text=text_column), file) if file else Dataset.from_dict(dict(text=texts))
     return check_texts(rows, file or 'texts')['text'][:]
 
 # %% ../nbs/14_cli.ipynb #6e2a13bc

@@ -9,8 +9,8 @@ __all__ = ['Classifier', 'softmax', 'scores', 'standard_error', 'confusion', 'pa
            'split_logits', 'classifier', 'bytes_on_disk', 'bytes_in_memory', 'latency', 'machine', 'measure',
            'measure_checkpoint', 'tfidf_baseline', 'results_table', 'results_chart']
 
-# %% ../nbs/03_evaluate.ipynb #7f7ec59f
-import os, platform, time
+# %% ../nbs/03_evaluate.ipynb #4469fb10
+import platform, time
 from pathlib import Path
 from typing import Callable
 
@@ -20,7 +20,7 @@ import torch
 from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from .core import CompressionError, count_parameters, progress, quiet
+from .core import count_parameters, progress, quiet
 from .data import cut_by_length, tokenize
 
 # %% ../nbs/03_evaluate.ipynb #a8f35f90

@@ -9,15 +9,15 @@ __all__ = ['HUB_TEACHER', 'HUB_STUDENT', 'SAMPLE_TEACHER', 'story_config', 'para
            'save_checkpoint', 'spread_layers', 'check_layers', 'keep_layers', 'to_distilbert', 'story_student',
            'new_student', 'make_student']
 
-# %% ../nbs/02_models.ipynb #c236ce5b
-import re, shutil
+# %% ../nbs/02_models.ipynb #efc95ec1
+import re
 from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, DistilBertConfig, DistilBertForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DistilBertConfig, DistilBertForSequenceClassification
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .core import CompressionError, atomic_path, count_parameters, hub_answers, quiet, readable, write_json
 
