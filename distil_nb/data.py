@@ -258,17 +258,16 @@ class LengthBuckets:
         lengths:list[int],  # Tokens of each row
         batch_size:int,  # Rows in a batch; the last one may be smaller
         seed:int=0,  # The deal of epoch `e` depends on seed and `e` alone
-        jitter:float=.1,  # Lengths this close, relative to each other, count as alike
         part:int=0,  # Which process this is, and
         parts:int=1,  # how many share the batches; each gets equally many, so some batches may come twice
     ):
-        self.lengths,self.batch_size,self.seed,self.jitter,self.epoch = np.asarray(lengths),batch_size,seed,jitter,0
+        self.lengths,self.batch_size,self.seed,self.epoch = np.asarray(lengths),batch_size,seed,0
         self.part,self.parts = part,parts
     def set_epoch(self, epoch:int): self.epoch = epoch
     def __len__(self): return -(-len(self.lengths)//(self.batch_size*self.parts))
     def __iter__(self)->Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = np.argsort(self.lengths * (1 + self.jitter*rng.random(len(self.lengths))) + rng.random(len(self.lengths)))
+        order = np.lexsort((rng.random(len(self.lengths)), self.lengths))  # by length, equals at random
         batches = [order[i:i+self.batch_size].tolist() for i in range(0, len(order), self.batch_size)]
         deal = rng.permutation(len(batches))
         return (batches[deal[(i*self.parts + self.part)%len(batches)]] for i in range(len(self)))
