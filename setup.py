@@ -9,6 +9,7 @@ config = ConfigParser(delimiters=['='])
 config.read(here/'settings.ini', encoding='utf-8')
 settings = config['DEFAULT']
 lines = lambda key: settings[key].split('\n')[1:]
+extras = {o: lines(f'{o}_requirements') for o in ('onnx', 'nf4')}
 
 setup(
     version=re.search(r'__version__ = "(.+)"', (here/'distil_nb'/'__init__.py').read_text(encoding='utf-8'))[1],
@@ -18,7 +19,7 @@ setup(
     keywords=settings['keywords'].split(', '),
     python_requires='>=' + settings['min_python'],
     install_requires=lines('requirements'),
-    extras_require=dict(dev=lines('dev_requirements')),
+    extras_require=extras | dict(dev=sum(extras.values(), lines('dev_requirements'))),
     packages=find_packages(include=['distil_nb']),
     package_data=dict(distil_nb=['sample_teacher/*']),
 )

@@ -6,8 +6,8 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish', 'layer_numbers',
-           'check_apart', 'train_teacher', 'distil', 'evaluate', 'texts_to_predict', 'predict', 'demo_students',
-           'demo_results', 'demo']
+           'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'quantized', 'quantize', 'tell_size', 'export',
+           'evaluate', 'texts_to_predict', 'predict', 'demo_students', 'demo_results', 'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
 import inspect, json, sys
@@ -22,7 +22,7 @@ from .core import CompressionError, Settings, atomic_path, check_target, write_j
 
 # %% ../nbs/14_cli.ipynb #0894988b
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-    help='Compress Hugging Face text classifiers: distil a large teacher into a small student, measure it, use it.')
+    help='Compress Hugging Face text classifiers: distil a large teacher into a small student, quantize it, export it, measure it, use it.')
 
 # %% ../nbs/14_cli.ipynb #6345284c
 def _option(name:str, kind:type, comment:str):
@@ -179,6 +179,105 @@ def distil(*,
     from distil_nb.train import distil
     rows = _rows(data, unlabeled, text_column, label_column, settings.seed)
     finish(distil(teacher, rows, out, keep, student, settings, overwrite, resume, report_epoch), out, as_json)
+
+# %% ../nbs/14_cli.ipynb #7be31b6f
+def planned_scheme(
+    scheme:str,  # Its name
+    qat:bool,  # To be trained?
+    data:str|None,  # As given
+    teacher:str|None,  # As given
+    **changes,  # For `scheme_named`
+):
+    "The scheme that was asked for, or what is missing for it; `None` for nf4."
+    from distil_nb.quantize import scheme_named
+    if scheme == 'nf4' and (qat or changes.pop('head') or any(changes.values())): raise CompressionError('nf4 has no further options and cannot be trained here', 'leave them out, or take weight-int4')
+    plan = None if scheme == 'nf4' else scheme_named(scheme, **changes)
+    if qat and plan.activations == 'static': raise CompressionError('static-int8 cannot be trained', 'take dynamic-int8 or a weight-… scheme, or leave out --qat')
+    if qat and not data: raise CompressionError('--qat needs --data', 'give the training data')
+    if teacher and not qat: raise CompressionError('--teacher was given without --qat', 'add --qat, or leave the teacher out')
+    if plan and plan.activations == 'static' and not data: raise CompressionError('static-int8 needs --data, to calibrate with', 'give some texts, or take dynamic-int8, which needs none')
+    return plan
+
+# %% ../nbs/14_cli.ipynb #ddafef8b
+def quantized(
+    model,  # In floats
+    tokenizer,  # Its own
+    plan,  # From `planned_scheme`
+    rows,  # Training rows for calibration, or `None`
+    share:float,  # For `calibrate`
+    seed:int,  # For `calibrate`
+):
+    "Round a model as planned."
+    from distil_nb.quantize import calibrate, quantize, quantize_nf4
+    if plan is None: return quantize_nf4(model, tokenizer)
+    return quantize(model, plan, calibrate(model, tokenizer, rows, plan, share, seed=seed) if plan.activations == 'static' else None)
+
+# %% ../nbs/14_cli.ipynb #840603a0
+@command('distil-nb quantize student --scheme dynamic-int8 --out student-int8')
+def quantize(
+    folder:str,  # Checkpoint in floats: a folder, sample, hub, or a name on the Hub
+    *,
+    scheme:str,  # dynamic-int8, static-int8, weight-int8, weight-int4, weight-int3, weight-int2 or nf4
+    out:str,  # Folder for the quantized model
+    group:Optional[int]=None,  # Weights that share a scale, instead of the scheme's; 0 for a whole row
+    embedding_bits:Optional[int]=None,  # Bits of embeddings, instead of the scheme's; 32 leaves them in floats
+    head:bool=False,  # Quantize the classification head too
+    data:Optional[str]=None,  # For static-int8 (calibration) and --qat: sample, hub, hub:owner/name, or a path
+    share:float=1.,  # Calibration: share of the values within the range; 1 is min-max
+    qat:bool=False,  # Train with rounded weights (quantization-aware training)
+    teacher:Optional[str]=None,  # For --qat: checkpoint whose soft targets count with --alpha
+    text_column:str='text',  # Column of the texts
+    label_column:str='labels',  # Column of the class numbers, from 0
+    overwrite:bool=False,  # Replace an existing result
+    resume:bool=False,  # Go on with an interrupted training
+    as_json:bool=False,  # Print the record as JSON
+    **settings,  # Of the training
+):
+    "Store a model in few bits: rounded at once, or trained to be rounded (--qat)."
+    check_target(out, overwrite); check_apart(out, folder, data, teacher)
+    settings = Settings(**settings)
+    plan = planned_scheme(scheme, qat, data, teacher, group=group, embedding_bits=embedding_bits, head=head)
+    rows = _rows(data, None, text_column, label_column, settings.seed) if data else None
+    if qat:
+        from distil_nb.qat import train_quantized
+        return finish(train_quantized(folder, rows, out, plan, teacher, settings, overwrite, resume, report_epoch), out, as_json)
+    from distil_nb.models import load_checkpoint, save_checkpoint
+    model,tokenizer = load_checkpoint(folder)
+    small = quantized(model, tokenizer, plan, rows and rows['train'], share, settings.seed)
+    record = dict(step='quantize', source=folder, scheme=vars(plan) if plan else 'nf4', parameters=model.num_parameters(), bytes_before=4*model.num_parameters())
+    save_checkpoint(small, tokenizer, out, record, overwrite)
+    tell_size(record, out, as_json)
+
+# %% ../nbs/14_cli.ipynb #ac753db5
+def tell_size(
+    record:dict,  # With `bytes_before`
+    out:str,  # Where the result is
+    as_json:bool,  # One line of JSON?
+):
+    "Say on standard output how small a model has become."
+    from distil_nb.evaluate import bytes_on_disk
+    size = bytes_on_disk(out)
+    if as_json: print(json.dumps(record | dict(bytes_on_disk=size, out=str(out))))
+    else: print(f'{size/1e6:.1f} MB, {size/record["bytes_before"]:.3f} of 32-bit floats, written to {out}')
+
+# %% ../nbs/14_cli.ipynb #f2feb3ee
+@command('distil-nb export student --int8 --out student-onnx')
+def export(
+    folder:str,  # Checkpoint, quantized or not: a folder, sample, hub, or a name on the Hub
+    *,
+    out:str,  # Folder for the ONNX file, with configuration and tokenizer
+    int8:bool=False,  # Quantize a float model first (dynamic-int8)
+    overwrite:bool=False,  # Replace an existing result
+    as_json:bool=False,  # Print the record as JSON
+):
+    "Write a model as ONNX; evaluate and predict read it like any other."
+    check_target(out, overwrite); check_apart(out, folder)
+    from distil_nb.export import export_onnx
+    from distil_nb.models import load_checkpoint
+    from distil_nb.quantize import quantize
+    model,tokenizer = load_checkpoint(folder)
+    record = export_onnx(quantize(model) if int8 else model, tokenizer, out, dict(source=folder, bytes_before=4*model.num_parameters()), overwrite)
+    tell_size(record, out, as_json)
 
 # %% ../nbs/14_cli.ipynb #55f652e1
 @command('distil-nb evaluate student --data sample --split test --json')

@@ -6,12 +6,13 @@ Docs: https://distil-nb.github.io/distil_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['CompressionError', 'set_seed', 'default_device', 'count_parameters', 'Settings', 'check_settings', 'check_target',
-           'atomic_path', 'write_json', 'progress', 'quiet', 'hub_answers', 'readable']
+           'atomic_path', 'write_json', 'optional', 'progress', 'quiet', 'hub_answers', 'readable']
 
 # %% ../nbs/00_core.ipynb #f3f5fd59
-import json, os, random, shutil, sys, threading, warnings
+import json, logging, os, random, shutil, sys, threading, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Iterable, Iterator
 
@@ -21,6 +22,8 @@ from tqdm import TqdmWarning, tqdm
 
 # %% ../nbs/00_core.ipynb #5dac3a47
 warnings.filterwarnings('ignore', 'IProgress not found', TqdmWarning)  # the bars here are text: no widget is missed
+for _name in ('torchao', 'torch.utils._pytree', 'bitsandbytes'):  # transformers imports them, and they tell of kernels for other machines
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 # %% ../nbs/00_core.ipynb #078eba4a
 class CompressionError(ValueError):
@@ -138,6 +141,15 @@ def write_json(
     "Write `record` as indented JSON, all or nothing."
     with atomic_path(path, overwrite) as part: part.write_text(json.dumps(record, indent=2, allow_nan=False) + '\n', encoding='utf-8')
 
+# %% ../nbs/00_core.ipynb #edb025d8
+def optional(
+    package:str,  # Name to import
+    extra:str,  # Of this package's extras: what to install
+)->object:  # The module
+    "Import a package that may be missing; `CompressionError` if it is."
+    try: return import_module(package)
+    except ImportError as e: raise CompressionError(f'{package} is not installed', f"pip install 'distil_nb[{extra}]'") from e
+
 # %% ../nbs/00_core.ipynb #13d600aa
 def progress(
     steps:Iterable,  # What to go through
@@ -152,15 +164,15 @@ def progress(
 def quiet():
     "No remarks or loading bars of transformers and datasets inside the block; download bars stay on a terminal."
     import datasets
-    from transformers.utils import logging
-    level,data_level = logging.get_verbosity(),datasets.logging.get_verbosity()
-    bars,data_bars = logging.is_progress_bar_enabled(),not datasets.utils.are_progress_bars_disabled()
-    logging.set_verbosity_error(); logging.disable_progress_bar(); datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    from transformers.utils import logging as remarks
+    level,data_level = remarks.get_verbosity(),datasets.logging.get_verbosity()
+    bars,data_bars = remarks.is_progress_bar_enabled(),not datasets.utils.are_progress_bars_disabled()
+    remarks.set_verbosity_error(); remarks.disable_progress_bar(); datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     if not sys.stderr.isatty(): datasets.disable_progress_bars()
     try: yield
     finally:
-        logging.set_verbosity(level); datasets.logging.set_verbosity(data_level)
-        if bars: logging.enable_progress_bar()
+        remarks.set_verbosity(level); datasets.logging.set_verbosity(data_level)
+        if bars: remarks.enable_progress_bar()
         if data_bars: datasets.enable_progress_bars()
 
 # %% ../nbs/00_core.ipynb #892565d1
@@ -189,5 +201,5 @@ def readable(
         with quiet(): yield
     except (CompressionError, MemoryError): raise
     except Exception as e:
-        reason = str(e.__cause__ or e).strip().split('\n')[0] or type(e).__name__
+        reason = ' '.join(str(e.__cause__ or e).split()) or type(e).__name__
         raise CompressionError(f'cannot read {what} ({reason[:200]})', way_out) from e

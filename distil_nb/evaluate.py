@@ -14,13 +14,13 @@ import platform, time
 from pathlib import Path
 from typing import Callable
 
+from .core import progress, quiet  # before transformers: it keeps the imports quiet
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from .core import count_parameters, progress, quiet
 from .data import cut_by_length, tokenize
 
 # %% ../nbs/03_evaluate.ipynb #a8f35f90
@@ -162,13 +162,18 @@ def latency(
         start = time.perf_counter(); classify(batch); times.append(1000*(time.perf_counter() - start))
     return dict(median=float(np.median(times[warmup:])), p95=float(np.quantile(times[warmup:], .95)))
 
+# %% ../nbs/03_evaluate.ipynb #d0245749
+_INT8 = {'VNNI': {'avx512_vnni', 'avx_vnni'}, 'AMX': {'amx_int8'}, 'dot products': {'asimddp'}, 'i8mm': {'i8mm'}}  # as Linux spells them, x86 and ARM
+
 # %% ../nbs/03_evaluate.ipynb #a1062b79
-def machine()->dict:  # `processor`, `threads` (of PyTorch), `device`
+def machine()->dict:  # `processor`, `int8` (its instructions for products of 8-bit numbers, where Linux tells), `threads` (of PyTorch), `torch`
     "What the figures were measured on."
-    cpu = platform.processor() or platform.machine()
+    cpu,flags = platform.processor() or platform.machine(),set()
     if (info := Path('/proc/cpuinfo')).exists():
-        cpu = next((line.split(':')[1].strip() for line in info.read_text().splitlines() if line.startswith('model name')), cpu)
-    return dict(processor=cpu, threads=torch.get_num_threads(), torch=torch.__version__)
+        told = {k.strip(): v.strip() for k,v in (line.split(':', 1) for line in info.read_text().splitlines() if ':' in line)}
+        cpu,flags = told.get('model name', cpu),set((told.get('flags') or told.get('Features', '')).split())
+    int8 = [name for name,words in _INT8.items() if flags & words]
+    return dict(processor=cpu, int8=' '.join(int8) or ('none' if flags else 'unknown'), threads=torch.get_num_threads(), torch=torch.__version__)
 
 # %% ../nbs/03_evaluate.ipynb #6010bfa2
 def measure(
@@ -199,7 +204,7 @@ def measure_checkpoint(
     **options,  # For `measure`
 )->dict:  # As `measure`
     "Measure a transformer."
-    return measure(name, classifier(model, tokenizer), rows, parameters=count_parameters(model), size=size or bytes_in_memory(model), **options)
+    return measure(name, classifier(model, tokenizer), rows, parameters=model.num_parameters(), size=size or bytes_in_memory(model), **options)
 
 # %% ../nbs/03_evaluate.ipynb #4852c280
 def tfidf_baseline(

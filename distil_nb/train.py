@@ -8,7 +8,7 @@ Docs: https://distil-nb.github.io/distil_nb/train.html.md"""
 __all__ = ['weights_fingerprint', 'add_teacher_logits', 'learning_rate', 'training_rows', 'collate', 'run_epoch', 'run_part',
            'optimizer_step', 'LossNotFinite', 'check_finite', 'adam', 'save_state', 'load_state', 'split_scores', 'Run',
            'start_run', 'train_epoch', 'best_epoch', 'train', 'history_table', 'history_chart', 'processes',
-           'work_folder', 'check_classes', 'distil', 'train_teacher']
+           'work_folder', 'check_classes', 'train_and_save', 'distil', 'train_teacher']
 
 # %% ../nbs/05_train.ipynb #6ba95bb5
 import copy, gc, hashlib, json, math, shutil, tempfile, time
@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator
 
+from .core import CompressionError, Settings, atomic_path, check_target, count_parameters, progress, set_seed  # before transformers: it keeps the imports quiet
 import numpy as np
 import pandas as pd
 import torch
@@ -29,11 +30,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from .core import CompressionError, Settings, atomic_path, check_target, count_parameters, progress, set_seed
 from .data import LengthBuckets, cached_map, count_classes, cut_by_length, fingerprint, tokenize, tokenizer_fingerprint
 from .evaluate import batched_logits, max_tokens, pad, scores, split_logits
 from .losses import NO_LABEL, distillation_loss
-from .models import load_checkpoint, make_student, save_checkpoint
+from .models import check_floats, load_checkpoint, make_student, save_checkpoint
 
 # %% ../nbs/05_train.ipynb #8a793d97
 def weights_fingerprint(
@@ -368,7 +368,18 @@ def _record(step:str, settings:Settings, history:list[dict], **more)->dict:
     return dict(step=step, **more, settings=asdict(settings), history=history, versions=dict(torch=torch.__version__, transformers=transformers.__version__))
 
 # %% ../nbs/05_train.ipynb #ba1673dc
-def _train_and_save(student, tokenizer, data, settings, out, overwrite, resume, report, **record)->dict:
+def train_and_save(
+    student:PreTrainedModel,  # Where to start from
+    tokenizer:PreTrainedTokenizerBase,  # Its own
+    data:DatasetDict,  # As for `train`
+    out:str|Path,  # Folder for the result
+    settings:Settings=Settings(),  # How to train
+    overwrite:bool=False,  # Replace an existing result?
+    resume:bool=False,  # Go on with an interrupted run?
+    report:Callable[[dict],None]|None=None,  # Is told of each epoch
+    finish:Callable|None=None,  # What becomes of the trained model before it is saved
+    **record,  # What else is to be recorded: `step` and its inputs
+)->dict:  # Record
     "Train in a work folder, then write the checkpoint with its record."
     with work_folder(out, resume) as work:
         try: model,history = train(student, tokenizer, data, settings, work, report)
@@ -378,7 +389,7 @@ def _train_and_save(student, tokenizer, data, settings, out, overwrite, resume, 
         scored = {'student' if 'teacher' in record else 'teacher': {k: best_epoch(history, settings.keep)[k] for k in ('validation', 'test')}}
         if 'teacher_logits' in data['test'].column_names: scored['teacher'] = split_scores(data)
         record = _record(settings=settings, history=history, parameters=count_parameters(model), scores=scored, **record)
-        if processes().is_main_process: save_checkpoint(model, tokenizer, out, record, overwrite)
+        if processes().is_main_process: save_checkpoint(finish(model) if finish else model, tokenizer, out, record, overwrite)
     return record
 
 # %% ../nbs/05_train.ipynb #908e6cb6
@@ -396,12 +407,12 @@ def distil(
     "Distil a teacher into a smaller student. Hinton et al. 2015 (arXiv 1503.02531)."
     check_target(out, overwrite)
     big,tokenizer = load_checkpoint(teacher)
-    check_classes(big, data)
+    check_floats(big); check_classes(big, data)
     set_seed(settings.seed)
     small,own = make_student(big, tokenizer, keep, student)
     with processes().main_process_first(): data,size = add_teacher_logits(data, big.to(processes().device), tokenizer),count_parameters(big)
     del big; gc.collect()
-    return _train_and_save(small, own, data, settings, out, overwrite, resume, report, step='distil', teacher=str(teacher), teacher_parameters=size)
+    return train_and_save(small, own, data, settings, out, overwrite, resume, report, step='distil', teacher=str(teacher), teacher_parameters=size)
 
 # %% ../nbs/05_train.ipynb #1ea95dff
 def train_teacher(
@@ -417,5 +428,6 @@ def train_teacher(
     check_target(out, overwrite)
     set_seed(settings.seed)
     model,tokenizer = load_checkpoint(base, new_head=True, num_labels=count_classes(data['train']))
+    check_floats(model)
     data = DatasetDict({split: rows.select_columns(['text', 'labels']) for split,rows in data.items()})  # nobody else's logits
-    return _train_and_save(model, tokenizer, data, settings, out, overwrite, resume, report, step='train-teacher', base=str(base))
+    return train_and_save(model, tokenizer, data, settings, out, overwrite, resume, report, step='train-teacher', base=str(base))

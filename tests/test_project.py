@@ -78,7 +78,7 @@ def test_nothing_is_written_down_twice():
     project = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']
     assert not project.keys() & {'version', 'description', 'authors', 'license', 'dependencies', 'requires-python', 'keywords', 'optional-dependencies'}
     tested = {re.split('[=<>]', o)[0].lower().replace('_', '-') for o in (ROOT/'constraints.txt').read_text().splitlines() if o[0] != '#'}
-    for o in (settings['DEFAULT']['requirements'] + settings['DEFAULT']['dev_requirements']).split():
+    for o in ''.join(v for k,v in settings['DEFAULT'].items() if k.endswith('requirements')).split():
         assert re.fullmatch(r'[\w-]+>=[\d.]+', o), f'{o} has no lower bound'
         assert o.split('>=')[0].lower().replace('_', '-') in tested, f'{o} is not in constraints.txt'
 
