@@ -29,7 +29,11 @@ _operator,_operators = torch.onnx.ops.symbolic,torch.onnx.ops.symbolic_multi_out
 # %% ../nbs/12_export.ipynb #24838882
 class _Codes(nn.Module):
     "What a quantized layer keeps in an ONNX file: codes as ONNX wants them, scales, bias."
-    def __init__(self, layer, codes:Tensor, scale:Tensor):
+    def __init__(self,
+        layer:nn.Module,  # Quantized
+        codes:Tensor,  # Its codes, as the operator wants them
+        scale:Tensor,  # Its scales, the same
+    ):
         super().__init__()
         self.codes,self.bias = nn.Parameter(codes.contiguous(), requires_grad=False),getattr(layer, 'bias', None)
         self.register_buffer('scale', scale)
@@ -39,9 +43,14 @@ class _Codes(nn.Module):
 # %% ../nbs/12_export.ipynb #3c309f5f
 class OnnxDynamicLinear(_Codes):
     "Codes times codes; the activations' grid is found in the graph."
-    def __init__(self, layer): super().__init__(layer, layer.codes.T, layer.scale.flatten())
+    def __init__(self,
+        layer:QuantizedLinear,  # 8 bits, a scale a row
+    ):
+        super().__init__(layer, layer.codes.T, layer.scale.flatten())
     def grid(self, x): return _operators('DynamicQuantizeLinear', (x,), dtypes=(torch.uint8, torch.float32, torch.uint8), shapes=(x.shape, [], []), version=18)
-    def forward(self, x):
+    def forward(self,
+        x:Tensor,  # `(…, inputs)`
+    )->Tensor:  # `(…, outputs)`
         codes,scale,zero = self.grid(x)
         y = _operator('MatMulInteger', (codes, self.codes, zero), dtype=torch.int32, shape=(*x.shape[:-1], self.outputs), version=18)
         return self.add_bias(y.float()*(scale*self.scale))
@@ -49,7 +58,9 @@ class OnnxDynamicLinear(_Codes):
 # %% ../nbs/12_export.ipynb #73bb9316
 class OnnxStaticLinear(OnnxDynamicLinear):
     "The same with a fixed grid. ONNX Runtime is fastest with unsigned codes, so the grid moves up by 128."
-    def __init__(self, layer):
+    def __init__(self,
+        layer:QuantizedLinear,  # With an `input_grid`
+    ):
         super().__init__(layer)
         scale,zero = layer.input_grid
         self.register_buffer('input_scale', scale); self.register_buffer('input_zero', (zero + 128).to(torch.uint8))
@@ -66,33 +77,52 @@ def _nibbles(codes:Tensor, bits:int)->Tensor:
 # %% ../nbs/12_export.ipynb #4ff713da
 class OnnxGroupLinear(_Codes):
     "Weights of 4 or 2 bits in groups, floats as activations."
-    def __init__(self, layer):
-        self_bits = layer.bits
-        super().__init__(layer, _nibbles(layer.codes.data, self_bits).unflatten(-1, (layer.scale.shape[1], -1)), layer.scale.flatten())
+    def __init__(self,
+        layer:QuantizedLinear,  # 4 or 2 bits in groups
+    ):
+        super().__init__(layer, _nibbles(layer.codes.data, layer.bits).unflatten(-1, (layer.scale.shape[1], -1)), layer.scale.flatten())
         self.options = dict(K=layer.codes.shape[1], N=layer.codes.shape[0], bits=layer.bits, block_size=layer.group)
-    def forward(self, x):
+    def forward(self,
+        x:Tensor,  # `(…, inputs)`
+    )->Tensor:  # `(…, outputs)`
         y = _operator('com.microsoft::MatMulNBits', (x, self.codes, self.scale), self.options, dtype=torch.float32, shape=(*x.shape[:-1], self.outputs), version=1)
         return self.add_bias(y)
 
 # %% ../nbs/12_export.ipynb #9f958680
 class OnnxRowLinear(_Codes):
     "Weights of 8 bits, read into floats in the graph."
-    def __init__(self, layer): super().__init__(layer, layer.codes.data, layer.scale)
-    def forward(self, x): return F.linear(x, self.codes.float()*self.scale, self.bias)
+    def __init__(self,
+        layer:QuantizedLinear,  # 8 bits, a scale a row
+    ):
+        super().__init__(layer, layer.codes.data, layer.scale)
+    def forward(self,
+        x:Tensor,  # `(…, inputs)`
+    )->Tensor:  # `(…, outputs)`
+        return F.linear(x, self.codes.float()*self.scale, self.bias)
 
 # %% ../nbs/12_export.ipynb #8bd39444
 class OnnxEmbedding(_Codes):
     "A table of 8 bits."
-    def __init__(self, layer): super().__init__(layer, layer.codes.data, layer.scale)
-    def forward(self, ids): return F.embedding(ids, self.codes).float()*F.embedding(ids, self.scale)
+    def __init__(self,
+        layer:QuantizedEmbedding,  # 8 bits, a scale a row
+    ):
+        super().__init__(layer, layer.codes.data, layer.scale)
+    def forward(self,
+        ids:Tensor,  # Row numbers
+    )->Tensor:  # `(*ids.shape, columns)`
+        return F.embedding(ids, self.codes).float()*F.embedding(ids, self.scale)
 
 # %% ../nbs/12_export.ipynb #01891a58
 class OnnxGroupEmbedding(_Codes):
     "A table of 4 bits in groups."
-    def __init__(self, layer):
+    def __init__(self,
+        layer:QuantizedEmbedding,  # 4 bits in groups
+    ):
         super().__init__(layer, _nibbles(layer.codes.data, 4), layer.scale)
         self.options,self.columns = dict(bits=4, block_size=layer.group, gather_axis=0, quantize_axis=1),layer.codes.shape[1]
-    def forward(self, ids):
+    def forward(self,
+        ids:Tensor,  # Row numbers
+    )->Tensor:  # `(*ids.shape, columns)`
         return _operator('com.microsoft::GatherBlockQuantized', (self.codes, ids, self.scale), self.options, dtype=torch.float32, shape=(*ids.shape, self.columns), version=1)
 
 # %% ../nbs/12_export.ipynb #fbe9a485
@@ -119,8 +149,10 @@ def _to_onnx(model:nn.Module, example:tuple[Tensor,...], inputs:dict[str,dict], 
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            torch.onnx.export(model.eval(), example, path, input_names=[*inputs], output_names=[output], dynamic_shapes=(*inputs.values(),),
-                              dynamo=True, verbose=False, opset_version=20, external_data=False)
+            program = torch.onnx.export(model.eval(), example, input_names=[*inputs], output_names=[output], dynamic_shapes=(*inputs.values(),),
+                                        dynamo=True, verbose=False, opset_version=20)
+            for o in (program.model, program.model.graph, *program.model.graph.all_nodes()): o.metadata_props.clear()  # where on this machine each line of code is
+            program.save(path, external_data=False)
     finally: logging.disable(level)
 
 # %% ../nbs/12_export.ipynb #fa617ebf
@@ -180,7 +212,10 @@ class OnnxModel:
     ):
         self.config,self.session = AutoConfig.from_pretrained(folder),_session(Path(folder)/'model.onnx', threads or torch.get_num_threads())
         self.record = json.loads((Path(folder)/'record.json').read_text(encoding='utf-8'))
-    def __call__(self, input_ids:Tensor, attention_mask:Tensor):
+    def __call__(self,
+        input_ids:Tensor,  # `(rows, tokens)`
+        attention_mask:Tensor,  # The same, 1 where there is a token
+    )->SequenceClassifierOutput:  # Logits `(rows, classes)`
         logits, = self.session.run(['logits'], dict(input_ids=input_ids.numpy(), attention_mask=attention_mask.numpy()))
         return SequenceClassifierOutput(logits=torch.from_numpy(logits))
     def train(self, mode:bool=True): return self  # there is nothing to switch

@@ -72,8 +72,8 @@ def _locate(source:str|Path)->str:
 # %% ../nbs/02_models.ipynb #c248c7de
 _HEAD = re.compile('classifier|pooler|score|^head')
 
-# %% ../nbs/02_models.ipynb #32f15b46
-CHANGES = dict(quantize='distil_nb.quantize')  # kind of change: module whose `rebuild(model, **change)` repeats it
+# %% ../nbs/02_models.ipynb #b50de6d0
+CHANGES = dict(prune='distil_nb.prune', quantize='distil_nb.quantize')  # kind of change: module whose `rebuild(model, **change)` repeats it
 _CHANGED = 'compressed.safetensors'
 
 # %% ../nbs/02_models.ipynb #bae4d4f4

@@ -412,7 +412,7 @@ def distil(
     small,own = make_student(big, tokenizer, keep, student)
     with processes().main_process_first(): data,size = add_teacher_logits(data, big.to(processes().device), tokenizer),count_parameters(big)
     del big; gc.collect()
-    return train_and_save(small, own, data, settings, out, overwrite, resume, report, step='distil', teacher=str(teacher), teacher_parameters=size)
+    return train_and_save(small, own, data, out, settings, overwrite, resume, report, step='distil', teacher=str(teacher), teacher_parameters=size)
 
 # %% ../nbs/05_train.ipynb #1ea95dff
 def train_teacher(
@@ -430,4 +430,4 @@ def train_teacher(
     model,tokenizer = load_checkpoint(base, new_head=True, num_labels=count_classes(data['train']))
     check_floats(model)
     data = DatasetDict({split: rows.select_columns(['text', 'labels']) for split,rows in data.items()})  # nobody else's logits
-    return train_and_save(model, tokenizer, data, settings, out, overwrite, resume, report, step='train-teacher', base=str(base))
+    return train_and_save(model, tokenizer, data, out, settings, overwrite, resume, report, step='train-teacher', base=str(base))
