@@ -17,7 +17,7 @@ demo: .venv/ready  ## the whole story on generated data; results in $(OUT)
 	$(BIN)/distil-nb demo --out $(OUT) --overwrite
 
 test: .venv/ready  ## notebooks, then what a cell cannot test
-	$(BIN)/nbdev-test --n-workers 2 --timing
+	OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2 --timing  # two notebooks at a time, a core each
 	$(BIN)/pytest
 
 lab: .venv/ready  ## JupyterLab on the chapters

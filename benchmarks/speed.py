@@ -13,7 +13,8 @@ times of the others are interpolated between those next to them in tokens. Token
 
 `peak_share` is useful work per second over that of the best float32 matrix product of this machine, same threads, timed in every
 round between the steps; the median of the rounds counts, as the machine is not equally fast all the time. Useful are 6 operations
-(2 forward, 4 backward) for each real token and weight of the layers' linear maps, and for each row and weight of the head's. Padding,
+(2 forward, 4 backward) for each real token and weight of the layers' linear maps, and for each row and weight of the head's and of the
+last layer's feed-forward half, of which only the first token is needed. Padding,
 embeddings, attention scores and the optimizer count as no work, but their time counts.
 
 Memory is measured in fresh processes on the same 64 rows, two epochs: the Trainer takes the longest batch first, before Adam has its
@@ -226,8 +227,9 @@ class Bench:
     def useful_gflops(self)->float:
         "Billion operations per second on real tokens in our training steps (see the top of this file)."
         weights,rows = {k: o.weight.numel() for k,o in self.student.named_modules() if isinstance(o, nn.Linear)},self.split['train']
-        layers = sum(v for k,v in weights.items() if '.layer.' in k)
-        return 6*(layers*int(self.lengths[rows].sum()) + (sum(weights.values()) - layers)*len(rows))/self.samples['ours'].project()/1e9
+        last = f'.layer.{self.student.config.n_layers - 1}.ffn'  # computed for the first token alone
+        each = sum(v for k,v in weights.items() if '.layer.' in k and last not in k)
+        return 6*(each*int(self.lengths[rows].sum()) + (sum(weights.values()) - each)*len(rows))/self.samples['ours'].project()/1e9
 
 def megabytes(
     key:str,  # `VmRSS` (now) or `VmHWM` (highest so far)

@@ -7,11 +7,12 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Common', 'separate', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish',
            'layer_numbers', 'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'tell_size', 'round_checkpoint',
-           'quantize', 'export', 'evaluate', 'texts_to_predict', 'predict', 'demo_students', 'demo_results', 'demo']
+           'quantize', 'cut_and_recover', 'prune', 'export', 'evaluate', 'texts_to_predict', 'predict', 'demo_students',
+           'demo_results', 'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
-import inspect, json, sys
-from dataclasses import dataclass, fields
+import inspect, json, sys, tempfile
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -22,7 +23,7 @@ from .core import CompressionError, Settings, atomic_path, check_target, write_j
 
 # %% ../nbs/14_cli.ipynb #0894988b
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-    help='Compress Hugging Face text classifiers: distil a large teacher into a small student, quantize it, export it, measure it, use it.')
+    help='Compress Hugging Face text classifiers: distil a large teacher into a small student, prune it, quantize it, export it, measure it, use it.')
 
 # %% ../nbs/14_cli.ipynb #6345284c
 def _option(name:str, kind:type, comment:str):
@@ -263,6 +264,54 @@ def quantize(
     if not qat: return round_checkpoint(folder, out, plan, rows and rows['train'], share, common, settings.seed)
     from distil_nb.qat import train_quantized
     finish(train_quantized(folder, rows, out, plan, teacher, settings, common.overwrite, common.resume, report_epoch), out, common)
+
+# %% ../nbs/14_cli.ipynb #e7f5a595
+def cut_and_recover(
+    folder:str,  # Checkpoint in floats
+    rows,  # Splits
+    out:str,  # Folder for the result
+    note:dict,  # With `pruned`: what to remove
+    recover:int,  # Epochs of distillation; 0 for none
+    teacher:str,  # For them
+    common:Common,  # As given
+    settings:Settings,  # As given
+):
+    "Prune, then distil if that is wanted."
+    from distil_nb.models import load_checkpoint, save_checkpoint
+    from distil_nb.prune import prune
+    from distil_nb.train import distil
+    (model,tokenizer),plan = load_checkpoint(folder),note['pruned']
+    small = prune(model, tokenizer, rows['train'], plan['layers'], plan['heads'], plan['neurons'], not plan['anywhere'])
+    note = dict(note, bytes_before=4*model.num_parameters())
+    if not recover:
+        save_checkpoint(small, tokenizer, out, record := dict(step='prune', parameters=small.num_parameters(), **note), common.overwrite)
+        return tell_size(record, out, common.as_json)
+    with tempfile.TemporaryDirectory() as tmp:
+        save_checkpoint(small, tokenizer, f'{tmp}/cut')
+        finish(distil(teacher, rows, out, None, f'{tmp}/cut', replace(settings, epochs=recover), common.overwrite, common.resume, report_epoch, note), out, common)
+
+# %% ../nbs/14_cli.ipynb #8b5c2aba
+@command('distil-nb prune teacher --heads 0.5 --neurons 0.5 --data urls.csv --recover 3 --out pruned')
+def prune(
+    folder:str,  # Checkpoint in floats: a folder, sample, hub, or a name on the Hub
+    *,
+    data:str,  # For the scores and for recovery: sample, hub, hub:owner/name, or a path
+    out:str,  # Folder for the pruned model
+    layers:int=0,  # Layers to remove: those whose absence hurts least
+    heads:float=0.,  # Share of the attention heads to remove
+    neurons:float=0.,  # Share of the feed-forward neurons to remove
+    anywhere:bool=False,  # Remove the least important wherever they are, not the same share of each layer
+    recover:int=0,  # Epochs of distillation afterwards, from --teacher
+    teacher:Optional[str]=None,  # For --recover; the model itself, as it was, if not given
+    **options,  # Of the training; --epochs has no part in it
+):
+    "Remove layers, heads and neurons, physically, and win the accuracy back."
+    common,settings = separate(options)
+    check_target(out, common.overwrite); check_apart(out, folder, data, teacher)
+    if not (layers or heads or neurons): raise CompressionError('nothing is to be removed', 'give --layers, --heads or --neurons')
+    if recover < 0 or teacher and not recover: raise CompressionError(f'--recover {recover}{" with --teacher" if teacher else ""}', 'give a number of epochs, or leave both out')
+    rows,note = _rows(data, common, settings),dict(pruned=dict(source=folder, layers=layers, heads=heads, neurons=neurons, anywhere=anywhere))
+    cut_and_recover(folder, rows, out, note, recover, teacher or folder, common, settings)
 
 # %% ../nbs/14_cli.ipynb #f2feb3ee
 @command('distil-nb export student --int8 --out student-onnx')

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .data import LengthBuckets, cached_map, count_classes, cut_by_length, fingerprint, tokenize, tokenizer_fingerprint
-from .evaluate import batched_logits, max_tokens, pad, scores, split_logits
+from .evaluate import batched_logits, first_token_only, max_tokens, pad, scores, split_logits
 from .losses import NO_LABEL, distillation_loss
 from .models import check_floats, load_checkpoint, make_student, save_checkpoint
 
@@ -109,8 +109,9 @@ def run_epoch(
     "One pass over the training rows."
     losses = []
     for i,parts in enumerate(progress(loader, f'epoch {epoch+1}', len(loader))):
-        step_now = (i + 1)%settings.accumulate == 0 or i + 1 == len(loader)
-        losses.append(sum(run_part(accelerator, model, o, settings, sum(len(p['labels']) for p in parts), step_now and o is parts[-1]) for o in parts))
+        step_now,rows = (i + 1)%settings.accumulate == 0 or i + 1 == len(loader),sum(len(o['labels']) for o in parts)
+        with first_token_only(accelerator.unwrap_model(model, keep_fp32_wrapper=False)):
+            losses.append(sum(run_part(accelerator, model, o, settings, rows, step_now and o is parts[-1]) for o in parts))
         check_finite(losses[-1], epoch*len(loader) + i + 1, epoch + 1)
         if step_now: optimizer_step(accelerator, model, optimizer, settings, (epoch + (i + .5)/len(loader))/settings.epochs)
     return losses
@@ -403,6 +404,7 @@ def distil(
     overwrite:bool=False,  # Replace an existing result?
     resume:bool=False,  # Go on with an interrupted run?
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
+    note:dict|None=None,  # What else to record: how the student was made
 )->dict:  # Record: sizes, settings, history, scores of both on the held-out splits
     "Distil a teacher into a smaller student. Hinton et al. 2015 (arXiv 1503.02531)."
     check_target(out, overwrite)
@@ -412,7 +414,7 @@ def distil(
     small,own = make_student(big, tokenizer, keep, student)
     with processes().main_process_first(): data,size = add_teacher_logits(data, big.to(processes().device), tokenizer),count_parameters(big)
     del big; gc.collect()
-    return train_and_save(small, own, data, out, settings, overwrite, resume, report, step='distil', teacher=str(teacher), teacher_parameters=size)
+    return train_and_save(small, own, data, out, settings, overwrite, resume, report, step='distil', teacher=str(teacher), teacher_parameters=size, **(note or {}))
 
 # %% ../nbs/05_train.ipynb #1ea95dff
 def train_teacher(

@@ -1,0 +1,99 @@
+"""What structured pruning costs and gains on data and a checkpoint of your own.
+
+- `parts`: half of the heads and half of the neurons, chosen by importance, by magnitude and at random, before and after recovery, for each seed.
+- `speed`: latency at batch 32 of the model whole and cut, in one run, and the parameters of the layers.
+- `vocabulary`: tokens of the training texts (and `--unlabeled`): rows of the table, accuracy on validation and test together.
+
+Recovered models are kept in `--work`; a run that is there already is not repeated.
+
+    python benchmarks/prune.py --data SOURCE --teacher FOLDER [--unlabeled FILE] [--work FOLDER] [--seeds 0,1,2] [--epochs 3] [--measure …] [--json] [--out FILE]"""
+import argparse, json, sys, tempfile
+from pathlib import Path
+
+from distil_nb.core import Settings, write_json
+import numpy as np
+import pandas as pd
+import torch
+from distil_nb.data import load_data, load_texts
+from distil_nb.evaluate import classifier, latency, machine, split_logits
+from distil_nb.models import load_checkpoint, save_checkpoint
+from distil_nb.prune import importance, layers_of, magnitude, prune
+from distil_nb.train import distil
+from distil_nb.vocabulary import prune_vocabulary
+
+def accuracy(model, tokenizer, data)->float:
+    "Per cent of validation and test together."
+    hits = [split_logits(model, tokenizer, data[o]).argmax(-1) == data[o]['labels'][:] for o in ('validation', 'test')]
+    return 100*float(np.mean(np.concatenate(hits)))
+
+def at_random(seed:int):
+    "Scores that know nothing."
+    def score(model, *_):
+        generator = torch.Generator().manual_seed(seed)
+        return {k: torch.rand(v.shape, generator=generator) for k,v in magnitude(model).items()}
+    return score
+
+def parts(o, data)->list[dict]:
+    "Cut and recovered, by way and seed."
+    (model,tokenizer),rows = load_checkpoint(o.teacher),[]
+    whole = accuracy(model, tokenizer, data)
+    for name in o.ways.split(','):
+        for seed in map(int, o.seeds.split(',')):
+            score = dict(importance=lambda m, t, r: importance(m, t, r, seed=seed), magnitude=lambda m, *_: magnitude(m), random=at_random(seed))[name]
+            cut,out = prune(model, tokenizer, data['train'], heads=.5, neurons=.5, score=score),o.work/f'{name}_{seed}'
+            if not out.exists():
+                with tempfile.TemporaryDirectory() as tmp:
+                    save_checkpoint(cut, tokenizer, f'{tmp}/cut')
+                    distil(o.teacher, data, out, student=f'{tmp}/cut', settings=Settings(epochs=o.epochs, seed=seed), report=lambda e: print(out.name, e['epoch'], file=sys.stderr))
+            rows.append(dict(way=name, seed=seed, whole=whole, cut=accuracy(cut, tokenizer, data), recovered=accuracy(*load_checkpoint(out), data),
+                             epochs=json.loads((out/'record.json').read_text())['settings']['epochs']))
+            print(rows[-1], file=sys.stderr)
+    return rows
+
+def speed(o, data)->list[dict]:
+    "Whole and half, in turns."
+    (model,tokenizer),texts = load_checkpoint(o.teacher),data['test']['text'][:]
+    forms = dict(whole=model, half=prune(model, tokenizer, data['train'], heads=.5, neurons=.5))
+    inside = {k: sum(p.numel() for layer in layers_of(m) for p in layer.parameters()) for k,m in forms.items()}
+    times = {k: [] for k in forms}
+    for _ in range(3):
+        for k,m in forms.items(): times[k].append(latency(classifier(m, tokenizer), texts, 32)['median'])
+    return [dict(form=k, ms_32=float(np.median(v)), faster=float(np.median(times['whole'])/np.median(v)), layer_parameters=inside[k]) for k,v in times.items()]
+
+def vocabulary(o, data)->list[dict]:
+    "The table thinned out."
+    (model,tokenizer),texts,rows = load_checkpoint(o.teacher),data['train']['text'][:],[]
+    corpora = {'training texts': texts} | ({'and unlabeled': texts + load_texts(o.unlabeled)['text'][:]} if o.unlabeled else {})
+    rows.append(dict(corpus='', tokens=model.config.vocab_size, accuracy=accuracy(model, tokenizer, data), largest_difference=0.))
+    for name,corpus in corpora.items():
+        small,short = prune_vocabulary(model, tokenizer, corpus)
+        off = float(np.abs(classifier(small, short)(corpus[:512]) - classifier(model, tokenizer)(corpus[:512])).max())
+        rows.append(dict(corpus=name, tokens=small.config.vocab_size, accuracy=accuracy(small, short, data), largest_difference=off))
+    return rows
+
+def options()->argparse.Namespace:
+    "The command line."
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p.add_argument('--data', default='sample', help='as for distil-nb: sample, a file or a folder')
+    p.add_argument('--teacher', default='sample', help='folder of a float checkpoint')
+    p.add_argument('--unlabeled', help='file of more texts')
+    p.add_argument('--work', type=Path, default=Path(tempfile.gettempdir())/'distil-nb-prune', help='folder for recovered models')
+    p.add_argument('--seeds', default='0,1,2')
+    p.add_argument('--ways', default='importance,magnitude,random')
+    p.add_argument('--epochs', type=int, default=3)
+    p.add_argument('--measure', default='speed,vocabulary,parts')
+    p.add_argument('--json', action='store_true', help='the last line is one JSON object')
+    p.add_argument('--out', type=Path, help='file for the record (JSON)')
+    return p.parse_args()
+
+def main(o:argparse.Namespace):
+    "Measure, tell, write; what is not asked for stays as it is in `--out`."
+    data = load_data(o.data)
+    found = json.loads(o.out.read_text()) if o.out and o.out.exists() else {}
+    for name in o.measure.split(','):
+        found |= {name: dict(parts=parts, speed=speed, vocabulary=vocabulary)[name](o, data), 'machine': machine(), 'data': Path(o.data).name}
+        print(pd.DataFrame(found[name]).round(3).to_string(index=False))
+        if o.out: write_json(found, o.out, overwrite=True)
+    if o.json: print(json.dumps(found))
+
+if __name__ == '__main__': main(options())
