@@ -280,9 +280,11 @@ def cut_and_recover(
     from distil_nb.models import load_checkpoint, save_checkpoint
     from distil_nb.prune import prune
     from distil_nb.train import distil
+    from distil_nb.vocabulary import prune_vocabulary
     (model,tokenizer),plan = load_checkpoint(folder),note['pruned']
-    small = prune(model, tokenizer, rows['train'], plan['layers'], plan['heads'], plan['neurons'], not plan['anywhere'])
     note = dict(note, bytes_before=4*model.num_parameters())
+    if plan['vocabulary']: model,tokenizer = prune_vocabulary(model, tokenizer, [text for split in ('train', 'unlabeled') if split in rows for text in rows[split]['text']])
+    small = prune(model, tokenizer, rows['train'], plan['layers'], plan['heads'], plan['neurons'], not plan['anywhere'])
     if not recover:
         save_checkpoint(small, tokenizer, out, record := dict(step='prune', parameters=small.num_parameters(), **note), common.overwrite)
         return tell_size(record, out, common.as_json)
@@ -301,16 +303,19 @@ def prune(
     heads:float=0.,  # Share of the attention heads to remove
     neurons:float=0.,  # Share of the feed-forward neurons to remove
     anywhere:bool=False,  # Remove the least important wherever they are, not the same share of each layer
+    vocabulary:bool=False,  # Remove tokens that neither the training texts nor --unlabeled use
+    unlabeled:Optional[str]=None,  # File of more texts: for --vocabulary, and for --recover with soft targets alone
     recover:int=0,  # Epochs of distillation afterwards, from --teacher
     teacher:Optional[str]=None,  # For --recover; the model itself, as it was, if not given
     **options,  # Of the training; --epochs has no part in it
 ):
-    "Remove layers, heads and neurons, physically, and win the accuracy back."
+    "Remove layers, heads, neurons and tokens, physically, and win the accuracy back."
     common,settings = separate(options)
-    check_target(out, common.overwrite); check_apart(out, folder, data, teacher)
-    if not (layers or heads or neurons): raise CompressionError('nothing is to be removed', 'give --layers, --heads or --neurons')
+    check_target(out, common.overwrite); check_apart(out, folder, data, teacher, unlabeled)
+    if not (layers or heads or neurons or vocabulary): raise CompressionError('nothing is to be removed', 'give --layers, --heads, --neurons or --vocabulary')
     if recover < 0 or teacher and not recover: raise CompressionError(f'--recover {recover}{" with --teacher" if teacher else ""}', 'give a number of epochs, or leave both out')
-    rows,note = _rows(data, common, settings),dict(pruned=dict(source=folder, layers=layers, heads=heads, neurons=neurons, anywhere=anywhere))
+    rows = _rows(data, common, settings, unlabeled)
+    note = dict(pruned=dict(source=folder, layers=layers, heads=heads, neurons=neurons, anywhere=anywhere, vocabulary=vocabulary))
     cut_and_recover(folder, rows, out, note, recover, teacher or folder, common, settings)
 
 # %% ../nbs/14_cli.ipynb #f2feb3ee
