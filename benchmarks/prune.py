@@ -15,16 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 from distil_nb.data import load_data, load_texts
-from distil_nb.evaluate import classifier, latency, machine, split_logits
+from distil_nb.evaluate import classifier, held_out_accuracy, latency, machine
 from distil_nb.models import load_checkpoint, save_checkpoint
 from distil_nb.prune import importance, layers_of, magnitude, prune
 from distil_nb.train import distil
 from distil_nb.vocabulary import prune_vocabulary
-
-def accuracy(model, tokenizer, data)->float:
-    "Per cent of validation and test together."
-    hits = [split_logits(model, tokenizer, data[o]).argmax(-1) == data[o]['labels'][:] for o in ('validation', 'test')]
-    return 100*float(np.mean(np.concatenate(hits)))
 
 def at_random(seed:int):
     "Scores that know nothing."
@@ -36,7 +31,7 @@ def at_random(seed:int):
 def parts(o, data)->list[dict]:
     "Cut and recovered, by way and seed."
     (model,tokenizer),rows = load_checkpoint(o.teacher),[]
-    whole = accuracy(model, tokenizer, data)
+    whole = held_out_accuracy(model, tokenizer, data)
     for name in o.ways.split(','):
         for seed in map(int, o.seeds.split(',')):
             score = dict(importance=lambda m, t, r: importance(m, t, r, seed=seed), magnitude=lambda m, *_: magnitude(m), random=at_random(seed))[name]
@@ -45,7 +40,7 @@ def parts(o, data)->list[dict]:
                 with tempfile.TemporaryDirectory() as tmp:
                     save_checkpoint(cut, tokenizer, f'{tmp}/cut')
                     distil(o.teacher, data, out, student=f'{tmp}/cut', settings=Settings(epochs=o.epochs, seed=seed), report=lambda e: print(out.name, e['epoch'], file=sys.stderr))
-            rows.append(dict(way=name, seed=seed, whole=whole, cut=accuracy(cut, tokenizer, data), recovered=accuracy(*load_checkpoint(out), data),
+            rows.append(dict(way=name, seed=seed, whole=whole, cut=held_out_accuracy(cut, tokenizer, data), recovered=held_out_accuracy(*load_checkpoint(out), data),
                              epochs=json.loads((out/'record.json').read_text())['settings']['epochs']))
             print(rows[-1], file=sys.stderr)
     return rows
@@ -64,11 +59,11 @@ def vocabulary(o, data)->list[dict]:
     "The table thinned out."
     (model,tokenizer),texts,rows = load_checkpoint(o.teacher),data['train']['text'][:],[]
     corpora = {'training texts': texts} | ({'and unlabeled': texts + load_texts(o.unlabeled)['text'][:]} if o.unlabeled else {})
-    rows.append(dict(corpus='', tokens=model.config.vocab_size, accuracy=accuracy(model, tokenizer, data), largest_difference=0.))
+    rows.append(dict(corpus='', tokens=model.config.vocab_size, accuracy=held_out_accuracy(model, tokenizer, data), largest_difference=0.))
     for name,corpus in corpora.items():
         small,short = prune_vocabulary(model, tokenizer, corpus)
         off = float(np.abs(classifier(small, short)(corpus[:512]) - classifier(model, tokenizer)(corpus[:512])).max())
-        rows.append(dict(corpus=name, tokens=small.config.vocab_size, accuracy=accuracy(small, short, data), largest_difference=off))
+        rows.append(dict(corpus=name, tokens=small.config.vocab_size, accuracy=held_out_accuracy(small, short, data), largest_difference=off))
     return rows
 
 def options()->argparse.Namespace:

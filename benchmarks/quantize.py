@@ -16,18 +16,13 @@ import numpy as np
 import pandas as pd
 import torch
 from distil_nb.data import load_data
-from distil_nb.evaluate import bytes_on_disk, classifier, latency, machine, max_tokens, split_logits
+from distil_nb.evaluate import bytes_on_disk, classifier, held_out_accuracy, latency, machine, max_tokens
 from distil_nb.export import export_onnx
 from distil_nb.models import load_checkpoint, new_student, save_checkpoint, story_config
 from distil_nb.qat import train_quantized
 from distil_nb.quantize import SCHEMES, Scheme, calibrate, quantize, quantize_nf4
 
 BROKEN = {'w3': Scheme(3), 'w2': Scheme(2, 32)}  # where rounding alone hurts
-
-def accuracy(model, tokenizer, data)->float:
-    "Per cent of validation and test together."
-    hits = [split_logits(model, tokenizer, data[o]).argmax(-1) == data[o]['labels'][:] for o in ('validation', 'test')]
-    return 100*float(np.mean(np.concatenate(hits)))
 
 def size(model, tokenizer)->int:
     "Bytes on disk."
@@ -40,13 +35,13 @@ def ptq(sources:dict, data)->list[dict]:
     rows = []
     for name,source in sources.items():
         model,tokenizer = load_checkpoint(source)
-        float_size,float_accuracy = 4*model.num_parameters(),accuracy(model, tokenizer, data)
+        float_size,float_accuracy = 4*model.num_parameters(),held_out_accuracy(model, tokenizer, data)
         ways = {k: lambda o=o, share=1.: quantize(model, o, calibrate(model, tokenizer, data['train'], share=share) if o.activations == 'static' else None) for k,o in SCHEMES.items()}
         ways |= {'static-int8, 99.99 %': lambda: ways['static-int8'](share=.9999), 'weight-int4, int8 embeddings': lambda: quantize(model, Scheme(4, 32)), 'nf4': lambda: quantize_nf4(model, tokenizer)}
         rows.append(dict(model=name, scheme='float32', accuracy=float_accuracy, change=0., size=1.))
         for scheme,make in ways.items():
             small = make()
-            found = accuracy(small, tokenizer, data)
+            found = held_out_accuracy(small, tokenizer, data)
             rows.append(dict(model=name, scheme=scheme, accuracy=found, change=found - float_accuracy, size=size(small, tokenizer)/float_size))
             print(rows[-1], file=sys.stderr)
     return rows
@@ -56,13 +51,13 @@ def qat(sources:dict, data, seeds:list[int], epochs:int, work:Path)->list[dict]:
     rows = []
     for name,source in sources.items():
         model,tokenizer = load_checkpoint(source)
-        whole = accuracy(model, tokenizer, data)
+        whole = held_out_accuracy(model, tokenizer, data)
         for scheme,o in BROKEN.items():
-            rounded,trained = accuracy(quantize(model, o), tokenizer, data),[]
+            rounded,trained = held_out_accuracy(quantize(model, o), tokenizer, data),[]
             for seed in seeds:
                 out = work/f'{name}_{scheme}_{seed}'
                 if not out.exists(): train_quantized(source, data, out, o, sources['teacher'], Settings(epochs=epochs, seed=seed), report=lambda e: print(out.name, e['epoch'], file=sys.stderr))
-                trained.append(accuracy(*load_checkpoint(out), data))
+                trained.append(held_out_accuracy(*load_checkpoint(out), data))
             done = json.loads((out/'record.json').read_text())['settings']['epochs']
             rows.append(dict(model=name, scheme=scheme, float32=whole, ptq=rounded, qat=float(np.mean(trained)), lowest=min(trained), highest=max(trained),
                              won_back=(float(np.mean(trained)) - rounded)/(whole - rounded), epochs=done, seeds=len(seeds)))

@@ -6,8 +6,8 @@ Docs: https://distil-nb.github.io/distil_nb/evaluate.html.md"""
 
 # %% auto #0
 __all__ = ['Classifier', 'softmax', 'scores', 'standard_error', 'confusion', 'pad', 'first_token_only', 'batched_logits',
-           'max_tokens', 'split_logits', 'classifier', 'bytes_on_disk', 'bytes_in_memory', 'latency', 'machine',
-           'measure', 'measure_checkpoint', 'tfidf_baseline', 'results_table', 'results_chart']
+           'max_tokens', 'split_logits', 'held_out_accuracy', 'classifier', 'bytes_on_disk', 'bytes_in_memory',
+           'latency', 'machine', 'measure', 'measure_checkpoint', 'tfidf_baseline', 'results_table', 'results_chart']
 
 # %% ../nbs/03_evaluate.ipynb #4469fb10
 import platform, time
@@ -134,6 +134,17 @@ def split_logits(
 )->np.ndarray:  # `(rows, classes)`
     "Logits of a split; its tokens are cached."
     return batched_logits(model, tokenizer, tokenize(rows, tokenizer, max_tokens(model, tokenizer))['input_ids'][:], batch_size, 'predicting')
+
+# %% ../nbs/03_evaluate.ipynb #af9f0630
+def held_out_accuracy(
+    model:PreTrainedModel,  # Classifier
+    tokenizer:PreTrainedTokenizerBase,  # Its own
+    data,  # Splits with `text` and `labels`
+    splits:tuple=('validation', 'test'),  # Taken together
+)->float:  # Per cent
+    "One number for many small experiments, on as many rows as there are that nothing was trained on."
+    hits = [split_logits(model, tokenizer, data[o]).argmax(-1) == np.array(data[o]['labels'][:]) for o in splits]
+    return 100*float(np.concatenate(hits).mean())
 
 # %% ../nbs/03_evaluate.ipynb #82a3853f
 Classifier = Callable[[list[str]], np.ndarray]  # texts to logits `(rows, classes)`
