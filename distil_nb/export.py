@@ -12,7 +12,7 @@ __all__ = ['OnnxDynamicLinear', 'OnnxStaticLinear', 'OnnxGroupLinear', 'OnnxRowL
 import copy, json, logging, warnings
 from pathlib import Path
 
-from .core import CompressionError, atomic_path, check_target, count_parameters, optional, quiet, write_json  # before transformers: it keeps the imports quiet
+from .core import CompressionError, atomic_path, check_target, optional, quiet, write_json  # before transformers: it keeps the imports quiet
 import numpy as np
 import torch
 import torch.nn.functional as F

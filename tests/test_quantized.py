@@ -1,5 +1,5 @@
 "Quantized checkpoints and ONNX files: a new process reads what was written, to the bit; mistakes are told."
-import json, shutil, subprocess, sys
+import json, subprocess, sys
 
 import numpy as np
 import pytest
