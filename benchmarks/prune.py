@@ -7,7 +7,7 @@
 Recovered models are kept in `--work`; a run that is there already is not repeated.
 
     python benchmarks/prune.py --data SOURCE --teacher FOLDER [--unlabeled FILE] [--work FOLDER] [--seeds 0,1,2] [--epochs 3] [--measure …] [--json] [--out FILE]"""
-import argparse, json, sys, tempfile
+import argparse, json, sys, tempfile, time
 from pathlib import Path
 
 from distil_nb.core import Settings, write_json
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from distil_nb.data import load_data, load_texts
-from distil_nb.evaluate import classifier, held_out_accuracy, latency, machine
+from distil_nb.evaluate import classifier, held_out_accuracy, latency, machine, max_tokens
 from distil_nb.models import load_checkpoint, save_checkpoint
 from distil_nb.prune import importance, layers_of, magnitude, prune
 from distil_nb.train import distil
@@ -46,14 +46,21 @@ def parts(o, data)->list[dict]:
     return rows
 
 def speed(o, data)->list[dict]:
-    "Whole and half, in turns."
-    (model,tokenizer),texts = load_checkpoint(o.teacher),data['test']['text'][:]
+    "Whole and half, in turns: padded batches of 32 rows through the model alone, and texts through tokenizer and model."
+    (model,tokenizer),texts = load_checkpoint(o.teacher),data['test']['text'][:320]
     forms = dict(whole=model, half=prune(model, tokenizer, data['train'], heads=.5, neurons=.5))
-    inside = {k: sum(p.numel() for layer in layers_of(m) for p in layer.parameters()) for k,m in forms.items()}
-    times = {k: [] for k in forms}
-    for _ in range(3):
-        for k,m in forms.items(): times[k].append(latency(classifier(m, tokenizer), texts, 32)['median'])
-    return [dict(form=k, ms_32=float(np.median(v)), faster=float(np.median(times['whole'])/np.median(v)), layer_parameters=inside[k]) for k,v in times.items()]
+    batches = [tokenizer(texts[i:i+32], truncation=True, max_length=max_tokens(model, tokenizer), padding=True, return_tensors='pt') for i in range(0, len(texts), 32)]
+    alone,together = ({k: [] for k in forms} for _ in range(2))
+    with torch.inference_mode():
+        for _ in range(6):
+            for k,m in forms.items():
+                for batch in batches:
+                    start = time.perf_counter(); m(**batch); alone[k].append(1000*(time.perf_counter() - start))
+                together[k].append(latency(classifier(m, tokenizer), texts, 32, repeats=10)['median'])
+    def median(times): return {k: float(np.median(v)) for k,v in times.items()}
+    alone,together = median(alone),median(together)
+    return [dict(form=k, ms_32=alone[k], faster=alone['whole']/alone[k], ms_32_with_tokenizer=together[k], faster_with_tokenizer=together['whole']/together[k],
+                 layer_parameters=sum(p.numel() for layer in layers_of(m) for p in layer.parameters())) for k,m in forms.items()]
 
 def vocabulary(o, data)->list[dict]:
     "The table thinned out."

@@ -17,6 +17,13 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from .models import check_floats
 
+# %% ../nbs/09a_vocabulary.ipynb #bf461f8e
+def _within_words(backend, character:str)->bool:
+    "Can a word have this character in it? Punctuation, Chinese characters and what the normalizer changes are cut off or rewritten before words are split."
+    word = f'a{character}'
+    if backend.normalizer: word = backend.normalizer.normalize_str(word)
+    return [o for o,_ in backend.pre_tokenizer.pre_tokenize_str(word)] == [f'a{character}']
+
 # %% ../nbs/09a_vocabulary.ipynb #4151cf00
 def used_tokens(
     tokenizer:PreTrainedTokenizerBase,  # Fast
@@ -26,7 +33,7 @@ def used_tokens(
     backend,texts,ids = tokenizer.backend_tokenizer,list(texts),set()
     with quiet():  # it would say that some are longer than the model can take
         for i in range(0, len(texts), 1000): ids.update(*tokenizer(texts[i:i+1000], return_attention_mask=False, return_token_type_ids=False)['input_ids'])
-    single = {o for o in backend.get_vocab() if len(o.removeprefix('##')) == 1}
+    single = {o for o in backend.get_vocab() if len(o) == 1 or len(o) == 3 and o.startswith('##') and _within_words(backend, o[2])}
     special = {o.content for o in backend.get_added_tokens_decoder().values()} | set(tokenizer.all_special_tokens)
     return {backend.id_to_token(i) for i in ids} | single | special
 
