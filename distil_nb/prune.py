@@ -75,7 +75,7 @@ def widths(
 def _narrow(layer:nn.Linear, keep:Tensor, dim:int)->nn.Linear:
     "The linear layer with some of its rows (`dim` 0) or columns (1)."
     weight = layer.weight.detach().index_select(dim, keep)
-    new = nn.Linear(weight.shape[1], weight.shape[0], layer.bias is not None)
+    new = type(layer)(weight.shape[1], weight.shape[0], layer.bias is not None)
     new.weight.data = weight.clone()
     if layer.bias is not None: new.bias.data = (layer.bias.detach()[keep] if dim == 0 else layer.bias.detach()).clone()
     return new
@@ -223,7 +223,6 @@ def prune(
     for share in (heads, neurons): keep_best(torch.ones(1, 1), share)
     if not 0 <= layers < model.config.num_hidden_layers: raise CompressionError(f'{layers} layers to remove of {model.config.num_hidden_layers}', 'leave at least one')
     if layers:
-        if getattr(model, 'compression', []): raise CompressionError('layers of different widths cannot be left out', 'remove layers first, then heads and neurons')
         order = np.argsort(layer_importance(model, tokenizer, rows))
         model = keep_layers(model, sorted(order[layers:].tolist()))
     if not heads and not neurons: return model

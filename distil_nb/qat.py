@@ -9,7 +9,6 @@ __all__ = ['fake_quantize', 'train_quantized']
 
 # %% ../nbs/07_qat.ipynb #a03d7e16
 import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
@@ -20,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from .models import check_floats, load_checkpoint
 from .quantize import Scheme, quantizable, quantize
-from .train import add_teacher_logits, check_classes, processes, train_and_save
+from .train import check_classes, soft_targets, train_and_save
 
 # %% ../nbs/07_qat.ipynb #6cefbb3f
 def _base(layer:nn.Module, scheme:Scheme):
@@ -63,12 +62,7 @@ def train_quantized(
     model,tokenizer = load_checkpoint(source)
     check_floats(model); check_classes(model, data)
     model = fake_quantize(model, scheme)
-    if teacher is not None:
-        big,words = load_checkpoint(teacher)
-        check_floats(big); check_classes(big, data)
-        with processes().main_process_first(): data = add_teacher_logits(data, big.to(processes().device), words)
-        del big
-    else: settings = replace(settings, alpha=0.)
+    data,settings = soft_targets(teacher, data, settings)
     set_seed(settings.seed)
     return train_and_save(model, tokenizer, data, out, settings, overwrite, resume, report, lambda o: quantize(o, scheme), step='quantize', qat=True,
         source=str(source), scheme=vars(scheme), teacher=str(teacher) if teacher else None)

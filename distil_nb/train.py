@@ -8,12 +8,12 @@ Docs: https://distil-nb.github.io/distil_nb/train.html.md"""
 __all__ = ['weights_fingerprint', 'add_teacher_logits', 'learning_rate', 'training_rows', 'collate', 'run_epoch', 'run_part',
            'optimizer_step', 'LossNotFinite', 'check_finite', 'adam', 'save_state', 'load_state', 'split_scores', 'Run',
            'start_run', 'train_epoch', 'best_epoch', 'train', 'history_table', 'history_chart', 'processes',
-           'work_folder', 'check_classes', 'train_and_save', 'distil', 'train_teacher']
+           'work_folder', 'check_classes', 'soft_targets', 'train_and_save', 'distil', 'train_teacher']
 
 # %% ../nbs/05_train.ipynb #6ba95bb5
 import copy, gc, hashlib, json, math, shutil, tempfile, time
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator
@@ -141,13 +141,16 @@ def optimizer_step(
     settings:Settings,  # Learning rate and clipping
     done:float,  # Share of the training done, in the middle of this step
 ):
-    "Set the learning rate, clip the gradient, take the step."
+    "Set the learning rate, clip the gradient, take the step; modules with `before_step(done)` and `after_step()` are told of it."
     for group in optimizer.param_groups: group['lr'] = learning_rate(settings, done)
     accelerator.unscale_gradients()
+    changing = [o for o in model.modules() if hasattr(o, 'before_step')]  # parts of a model that change as it learns, such as masks
+    for o in changing: o.before_step(done)
     parameters = [o for o in model.parameters() if o.grad is not None]
     norm = nn.utils.get_total_norm([o.grad for o in parameters]) if settings.clip else 0.
     if norm > settings.clip: nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)  # spares one pass over the gradients where none is too long
     optimizer.step(); optimizer.zero_grad()
+    for o in changing: o.after_step()
 
 # %% ../nbs/05_train.ipynb #4a8d5715
 class LossNotFinite(CompressionError): "The loss is infinite or not a number."
@@ -243,7 +246,7 @@ def start_run(
     loader = DataLoader(rows, batch_sampler=sampler, collate_fn=partial(collate, tokenizer=tokenizer))
     model = copy.deepcopy(student).to(accelerator.device)
     model,optimizer = accelerator.prepare(model, adam(model, settings))
-    name = fingerprint(rows._fingerprint, weights_fingerprint(student), asdict(settings))
+    name = fingerprint(rows._fingerprint, weights_fingerprint(student), str(student), asdict(settings))
     return Run(accelerator, model, optimizer, sampler, loader, settings, name)
 
 # %% ../nbs/05_train.ipynb #356ea8b3
@@ -362,6 +365,18 @@ def check_classes(
     "Model and data must have the same number of classes."
     ours,theirs = model.config.num_labels,count_classes(data['train'])
     if ours != theirs: raise CompressionError(f'the teacher knows {ours} classes, the data have {theirs}', 'give a teacher that was trained for these classes (train-teacher)')
+
+# %% ../nbs/05_train.ipynb #7c116fd6
+def soft_targets(
+    teacher:str|Path|None,  # `sample`, `hub`, a name on the Hub or a folder: loaded here, and let go; nobody if `None`
+    data:DatasetDict,  # From `load_data`
+    settings:Settings,  # As wanted
+)->tuple[DatasetDict,Settings]:  # Data with `teacher_logits`; without a teacher the data as they are, and `alpha` 0
+    "Ask a teacher if there is one."
+    if teacher is None: return data, replace(settings, alpha=0.)
+    model,tokenizer = load_checkpoint(teacher)
+    check_floats(model); check_classes(model, data)
+    with processes().main_process_first(): return add_teacher_logits(data, model.to(processes().device), tokenizer), settings
 
 # %% ../nbs/05_train.ipynb #54a9088c
 def _record(step:str, settings:Settings, history:list[dict], **more)->dict:
