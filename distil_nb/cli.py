@@ -7,8 +7,8 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Common', 'separate', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish',
            'layer_numbers', 'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'tell_size', 'round_checkpoint',
-           'quantize', 'cut_and_recover', 'prune', 'export', 'evaluate', 'texts_to_predict', 'predict', 'demo_students',
-           'demo_results', 'demo']
+           'quantize', 'cut_and_recover', 'prune', 'report_lm', 'distil_lm', 'export', 'evaluate', 'texts_to_predict',
+           'predict', 'demo_students', 'demo_results', 'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
 import inspect, json, sys, tempfile
@@ -46,12 +46,13 @@ def separate(
     options:dict,  # From the command line
 )->tuple[Common,Settings]:  # The same, checked
     "Options of a command that trains."
-    own = {o.name: options.pop(o.name) for o in fields(Common)}
+    own = {o.name: options.pop(o.name) for o in fields(Common) if o.name in options}
     return Common(**own), Settings(**options)
 
 # %% ../nbs/14_cli.ipynb #d153524e
 def command(
     example:str,  # A command line, shown below the help
+    without:tuple=(),  # Options of training that the command has no use for, or has itself
 ):
     "Register a function as a command; the comments of its parameters become its help."
     def register(f):
@@ -60,7 +61,7 @@ def command(
         described = [p.replace(annotation=_option(p.name, p.annotation, docs[p.name]) if p.kind is p.KEYWORD_ONLY
             else Annotated[p.annotation, typer.Argument(help=docs[p.name])]) for p in own]
         if len(own) < len(inspect.signature(f).parameters):  # it takes `**options`: those of training
-            described += [inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=_option(o.name, o.type, more[o.name])) for o in (*fields(Common), *fields(Settings))]
+            described += [inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=_option(o.name, o.type, more[o.name])) for o in (*fields(Common), *fields(Settings)) if o.name not in without]
         f.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in described])
         f.__annotations__ = {p.name: p.annotation for p in described}
         app.command(epilog=f'Example:  {example}')(f)
@@ -317,6 +318,39 @@ def prune(
     rows = _rows(data, common, settings, unlabeled)
     note = dict(pruned=dict(source=folder, layers=layers, heads=heads, neurons=neurons, anywhere=anywhere, vocabulary=vocabulary))
     cut_and_recover(folder, rows, out, note, recover, teacher or folder, common, settings)
+
+# %% ../nbs/14_cli.ipynb #5b1a669c
+def report_lm(
+    e:dict,  # From `train_lm`
+):
+    "One line per epoch."
+    say(f'epoch {e["epoch"]}: loss {e["loss"]:.4f}, {e["seconds"]:.0f} s')
+
+# %% ../nbs/14_cli.ipynb #adc2bbe3
+@command('distil-nb distil-lm --teacher HuggingFaceTB/SmolLM2-360M-Instruct --student HuggingFaceTB/SmolLM2-135M-Instruct --prompts prompts.txt --out smol',
+    without=('text_column', 'label_column', 'temperature', 'keep', 'accumulate', 'precision'))
+def distil_lm(*,
+    teacher:str,  # Causal language model: a folder or a name on the Hub
+    student:str,  # The one to be trained: a folder or a name on the Hub
+    prompts:str,  # File: .txt, one prompt a line, or JSON lines with prompt and, if the teacher need not answer, response
+    out:str,  # Folder for the student
+    method:str='soft',  # sequence (the teacher's responses), soft (its probabilities) or on-policy (of the student's own responses)
+    loss:str='forward',  # Divergence from the teacher: forward, reverse or js
+    top_k:int=64,  # Tokens whose probabilities are kept on disk; 0 asks the teacher at every step
+    max_new_tokens:int=64,  # A response is cut off after so many
+    sampling_temperature:float=0.,  # How responses are drawn; 0: the likeliest token each time
+    temperature:float=1.,  # Temperature of the soft targets, above 0
+    **options,  # Of the training
+):
+    "Distil a causal language model into a smaller one."
+    common,settings = separate(options | dict(temperature=temperature))
+    check_target(out, common.overwrite); check_apart(out, prompts, teacher, student)
+    from distil_nb.llm import distil_lm
+    from distil_nb.lm import Sampling
+    sampling = Sampling(max_new_tokens, sampling_temperature, seed=settings.seed)
+    record = distil_lm(teacher, student, prompts, out, method, loss, top_k, settings, sampling, common.overwrite, common.resume, report_lm)
+    if common.as_json: print(json.dumps(record | dict(out=str(out))))
+    else: print(*(f'{k}: {record["before"][k]:.4g} before, {v:.4g} after' for k,v in record['after'].items()), f'{record["parameters"]:,} parameters, written to {out}', sep='\n')
 
 # %% ../nbs/14_cli.ipynb #f2feb3ee
 @command('distil-nb export student --int8 --out student-onnx')

@@ -6,9 +6,9 @@ Docs: https://distil-nb.github.io/distil_nb/llm.html.md"""
 
 # %% auto #0
 __all__ = ['MODULES', 'KINDS', 'METHODS', 'docstrings', 'held_out', 'trouble', 'generate_responses', 'usable', 'rouge_l',
-           'generate_prompts', 'divergence', 'bucketed', 'KeptLogits', 'keep_top_k', 'open_top_k', 'soft_loss',
-           'train_on_policy', 'check_same_vocabulary', 'neuron_importance', 'read_prompts', 'lesson_rows',
-           'train_method', 'check_plan', 'load_pair', 'distil_lm', 'lm_scores']
+           'generate_prompts', 'divergence', 'bucketed', 'KeptLogits', 'check_top_k', 'keep_top_k', 'open_top_k',
+           'soft_loss', 'train_on_policy', 'check_same_vocabulary', 'neuron_importance', 'read_prompts', 'apart',
+           'lesson_rows', 'train_method', 'check_plan', 'load_pair', 'distil_lm', 'lm_scores']
 
 # %% ../nbs/11_llm.ipynb #4c214d81
 import ast, hashlib, json, math, sysconfig
@@ -202,6 +202,15 @@ class KeptLogits:
         where = np.concatenate([np.arange(self.starts[i], self.starts[i+1]) for i in rows.tolist()])
         return torch.from_numpy(self.tokens[where].astype(np.int64)).to(rows.device), torch.from_numpy(self.log_p[where].astype(np.float32)).to(rows.device)
 
+# %% ../nbs/11_llm.ipynb #767a2344
+def check_top_k(
+    k:int,  # Tokens to be kept
+    teacher:PreTrainedModel,  # Causal language model
+)->int:  # Size of its vocabulary
+    "There must be a rest."
+    if not 0 < k < teacher.config.vocab_size: raise CompressionError(f'top_k must be above 0 and below the {teacher.config.vocab_size} tokens of the vocabulary, got {k}')
+    return teacher.config.vocab_size
+
 # %% ../nbs/11_llm.ipynb #6a6e419e
 @torch.inference_mode()
 def keep_top_k(
@@ -213,8 +222,7 @@ def keep_top_k(
     batch_size:int=32,  # Rows at a time
 )->KeptLogits:  # Read from disk where it is needed
     "Ask the teacher once, and write its likeliest tokens."
-    vocabulary = teacher.config.vocab_size
-    if not 0 < k < vocabulary: raise CompressionError(f'top_k must be above 0 and below the {vocabulary} tokens of the vocabulary, got {k}')
+    vocabulary = check_top_k(k, teacher)
     starts = np.cumsum([0] + [sum(label != NO_LABEL for label in o['labels'][1:]) for o in rows])
     with atomic_path(out) as part:
         part.mkdir()
@@ -321,6 +329,15 @@ def read_prompts(
         if ('response' in o) != ('response' in found[0]): raise CompressionError(f'row {i} of {path} differs from the first in having a response', 'give responses to all prompts or to none')
     return found
 
+# %% ../nbs/11_llm.ipynb #6ffef323
+def apart(
+    pairs:list[dict],  # With `prompt`
+)->tuple[list[dict],list[dict]]:  # To train on, and held out; neither is empty
+    "Split by `held_out`."
+    known,unseen = ([o for o in pairs if held_out(o['prompt']) == side] for side in (False, True))
+    if not known or not unseen: raise CompressionError(f'{len(pairs)} prompts (with usable responses) are too few to hold some out', 'give 50 or more different ones')
+    return known, unseen
+
 # %% ../nbs/11_llm.ipynb #3ec5787d
 def lesson_rows(
     given:list[dict],  # From `read_prompts`
@@ -334,8 +351,7 @@ def lesson_rows(
     "Prompts with responses, as rows."
     if 'response' in given[0]: pairs,found = [o for o in given if o['response'].strip()],dict(empty=sum(not o['response'].strip() for o in given))
     else: pairs,found = usable(generate_responses(teacher, tokenizers[0], [o['prompt'] for o in given], out, sampling, name=name))
-    known,unseen = ([o for o in pairs if held_out(o['prompt']) == side] for side in (False, True))
-    if not known or not unseen: raise CompressionError(f'{len(pairs)} prompts with usable responses are too few to hold some out', 'give 50 or more different ones')
+    known,unseen = apart(pairs)
     return lm_rows(known, tokenizers[1], limit), lm_rows(unseen, tokenizers[1], limit), [o['prompt'] for o in known], found
 
 # %% ../nbs/11_llm.ipynb #436d52bf
@@ -375,10 +391,12 @@ def load_pair(
     teacher:str|Path,  # Folder or name on the Hub
     student:str|Path,  # Folder or name on the Hub
     method:str,  # Token by token, or on responses?
+    top_k:int=0,  # To be kept per token
 )->tuple:  # Teacher, student, and their tokenizers
     "Load both, and refuse what cannot be distilled."
     (big,ours),(small,own) = load_lm(teacher), load_lm(student)
     check_floats(small)
+    if method == 'soft' and top_k: check_top_k(top_k, big)
     if method != 'sequence':
         check_same_vocabulary(ours, own)
         if big.config.vocab_size != small.config.vocab_size:
@@ -402,7 +420,9 @@ def distil_lm(
 )->dict:  # Record: settings, history, `perplexity` and `agreement` (if tokens can be compared) before and after
     "Distil a language model. Kim & Rush 2016 (arXiv 1606.07947); Hinton et al. 2015 (arXiv 1503.02531); Agarwal et al. 2024 (arXiv 2306.13649)."
     check_target(out, overwrite); check_plan(method, kind, top_k)
-    given,(big,small,ours,own) = read_prompts(prompts),load_pair(teacher, student, method)
+    given = read_prompts(prompts)
+    apart(given)
+    big,small,ours,own = load_pair(teacher, student, method, top_k)
     with work_folder(out, resume) as work:
         rows,unseen,asked,found = lesson_rows(given, big, (ours, own), min(max_tokens(big, ours), max_tokens(small, own)), work/'responses.jsonl', sampling, str(teacher))
         model,history = train_method(method, small, big, own, rows, asked, work, settings, sampling, kind, top_k, report)
