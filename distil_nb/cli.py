@@ -23,7 +23,7 @@ from .core import CompressionError, Settings, atomic_path, check_target, write_j
 
 # %% ../nbs/14_cli.ipynb #0894988b
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-    help='Compress Hugging Face text classifiers: distil a large teacher into a small student, prune it, quantize it, export it, measure it, use it.')
+    help='Compress Hugging Face text classifiers and language models: distil a large teacher into a small student, prune it, quantize it, export it, measure it, use it.')
 
 # %% ../nbs/14_cli.ipynb #6345284c
 def _option(name:str, kind:type, comment:str):

@@ -95,7 +95,7 @@ def test_bad_pairs(run, tmp_path, folders, tokenizer):
     other = train_tokenizer([o['response'] for o in PAIRS], 300)
     save_checkpoint(small_lm(other, 32, 1), other, tmp_path/'other')
     save_checkpoint(quantize(load_lm(folders/'student')[0], SCHEMES['weight-int8']), tokenizer, tmp_path/'int8')
-    for name,text in {'empty.txt': '\n\n', 'half.jsonl': '{"prompt": "a"', 'other.jsonl': '{"text": "a"}', 'mixed.jsonl': '{"prompt": "a", "response": "b"}\n{"prompt": "c"}', 'few.txt': 'a\nb', 'long.txt': 'x y '*400}.items():
+    for name,text in {'empty.txt': '\n\n', 'half.jsonl': '{"prompt": "a"', 'other.jsonl': '{"text": "a"}', 'mixed.jsonl': '{"prompt": "a", "response": "b"}\n{"prompt": "c"}', 'few.txt': 'a\nb', 'long.txt': '\n'.join(o['prompt'] for o in PAIRS) + '\n' + 'x y '*400}.items():
         (tmp_path/name).write_text(text)
     for more,said in ((dict(teacher='sample'), ['no language-model head', 'sample']), (dict(student=tmp_path/'other'), ['different vocabularies', '--method sequence']), (dict(student=tmp_path/'int8'), ['quantized already']),
         (dict(method='hard'), ["'hard'", 'sequence']), (dict(loss='kl'), ["'kl'", 'reverse']), (dict(top_k=-1), ['-1']), (dict(top_k=4000), ['4000']), (dict(max_new_tokens=0), ['max_new_tokens']),
@@ -110,3 +110,20 @@ def test_damaged_responses(tmp_path, folders):
     (tmp_path/'o.jsonl').write_text('not json\n')
     with pytest.raises(CompressionError, match='no file of JSON lines'): generate_responses(model, tokenizer, ['a'], tmp_path/'o.jsonl', HOW)
     assert (tmp_path/'o.jsonl').read_text() == 'not json\n'
+
+MEMORY = """
+import resource, sys
+from distil_nb.core import quiet
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+from distil_nb.llm import keep_top_k
+with quiet(): model = AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=8000, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1, max_position_embeddings=64)).eval()
+rows = [dict(input_ids=[3]*41, labels=[3]*41) for _ in range(int(sys.argv[2]))]
+keep_top_k(model, rows, sys.argv[1], 4)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+def test_kept_logits_are_never_in_memory_together(tmp_path):
+    "1,500 rows would be 1.9 GB of logits in full; the peak is that of 64 rows."
+    few,many = (int(subprocess.run([sys.executable, '-c', MEMORY, tmp_path/n, n], check=True, capture_output=True, text=True, env=clean_env()).stdout) for n in ('64', '1500'))
+    assert many - few < 200_000  # kB
