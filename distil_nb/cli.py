@@ -7,8 +7,8 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Common', 'separate', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish',
            'layer_numbers', 'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'tell_size', 'round_checkpoint',
-           'quantize', 'cut_and_recover', 'prune', 'export', 'evaluate', 'texts_to_predict', 'predict', 'demo_students',
-           'demo_results', 'demo']
+           'quantize', 'planned_zeros', 'cut_and_recover', 'prune', 'export', 'evaluate', 'texts_to_predict', 'predict',
+           'demo_students', 'demo_results', 'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
 import inspect, json, sys, tempfile
@@ -265,12 +265,30 @@ def quantize(
     from distil_nb.qat import train_quantized
     finish(train_quantized(folder, rows, out, plan, teacher, settings, common.overwrite, common.resume, report_epoch), out, common)
 
+# %% ../nbs/14_cli.ipynb #abdfdde6
+def planned_zeros(
+    sparsity:float,  # Share; 0 for none, unless there is a pattern
+    anywhere:bool,  # As given
+    movement:bool,  # As given
+    pattern:str|None,  # As given
+    recover:int,  # Epochs
+):
+    "What is to become zero, or `None`."
+    if not sparsity and not pattern:
+        if movement: raise CompressionError('--movement was given without --sparsity', 'add --sparsity 0.95, or leave it out')
+        return None
+    from distil_nb.sparsify import Sparsity
+    if pattern and sparsity: raise CompressionError(f'both --sparsity {sparsity} and --pattern {pattern} were given', 'a pattern says by itself how much is left: choose one')
+    if movement and not recover: raise CompressionError('--movement needs --recover', 'movement shows only in training: add --recover 5, or leave --movement out')
+    return Sparsity(sparsity or .5, anywhere, movement, pattern or '')
+
 # %% ../nbs/14_cli.ipynb #e7f5a595
 def cut_and_recover(
     folder:str,  # Checkpoint in floats
     rows,  # Splits
     out:str,  # Folder for the result
     note:dict,  # With `pruned`: what to remove
+    zeros,  # From `planned_zeros`
     recover:int,  # Epochs of distillation; 0 for none
     teacher:str,  # For them
     common:Common,  # As given
@@ -279,6 +297,7 @@ def cut_and_recover(
     "Prune, then distil if that is wanted."
     from distil_nb.models import load_checkpoint, save_checkpoint
     from distil_nb.prune import prune
+    from distil_nb.sparsify import sparsify, train_sparse
     from distil_nb.train import distil
     from distil_nb.vocabulary import prune_vocabulary
     (model,tokenizer),plan = load_checkpoint(folder),note['pruned']
@@ -286,11 +305,13 @@ def cut_and_recover(
     if plan['vocabulary']: model,tokenizer = prune_vocabulary(model, tokenizer, [text for split in ('train', 'unlabeled') if split in rows for text in rows[split]['text']])
     small = prune(model, tokenizer, rows['train'], plan['layers'], plan['heads'], plan['neurons'], not plan['anywhere'])
     if not recover:
+        if zeros: small = sparsify(small, zeros)
         save_checkpoint(small, tokenizer, out, record := dict(step='prune', parameters=small.num_parameters(), **note), common.overwrite)
         return tell_size(record, out, common.as_json)
     with tempfile.TemporaryDirectory() as tmp:
         save_checkpoint(small, tokenizer, f'{tmp}/cut')
-        finish(distil(teacher, rows, out, None, f'{tmp}/cut', replace(settings, epochs=recover), common.overwrite, common.resume, report_epoch, note), out, common)
+        how = replace(settings, epochs=recover),common.overwrite,common.resume,report_epoch,note
+        finish(train_sparse(f'{tmp}/cut', rows, out, zeros, teacher, *how) if zeros else distil(teacher, rows, out, None, f'{tmp}/cut', *how), out, common)
 
 # %% ../nbs/14_cli.ipynb #8b5c2aba
 @command('distil-nb prune teacher --heads 0.5 --neurons 0.5 --data urls.csv --recover 3 --out pruned')
@@ -302,6 +323,9 @@ def prune(
     layers:int=0,  # Layers to remove: those whose absence hurts least
     heads:float=0.,  # Share of the attention heads to remove
     neurons:float=0.,  # Share of the feed-forward neurons to remove
+    sparsity:float=0.,  # Share of the weights in the layers to set to zero (packed on disk), after all other cuts
+    pattern:Optional[str]=None,  # Instead: zeros in a pattern such as 2:4, which some hardware multiplies faster
+    movement:bool=False,  # With --sparsity and --recover: judge weights by their movement in training, not by their size
     anywhere:bool=False,  # Remove the least important wherever they are, not the same share of each layer
     vocabulary:bool=False,  # Remove tokens that neither the training texts nor --unlabeled use
     unlabeled:Optional[str]=None,  # File of more texts: for --vocabulary, and for --recover with soft targets alone
@@ -309,14 +333,15 @@ def prune(
     teacher:Optional[str]=None,  # For --recover; the model itself, as it was, if not given
     **options,  # Of the training; --epochs has no part in it
 ):
-    "Remove layers, heads, neurons and tokens, physically, and win the accuracy back."
+    "Remove layers, heads, neurons and tokens, physically, set weights to zero, and win the accuracy back."
     common,settings = separate(options)
     check_target(out, common.overwrite); check_apart(out, folder, data, teacher, unlabeled)
-    if not (layers or heads or neurons or vocabulary): raise CompressionError('nothing is to be removed', 'give --layers, --heads, --neurons or --vocabulary')
+    if not (layers or heads or neurons or vocabulary or sparsity or pattern or movement): raise CompressionError('nothing is to be removed', 'give --layers, --heads, --neurons, --vocabulary, --sparsity or --pattern')
     if recover < 0 or teacher and not recover: raise CompressionError(f'--recover {recover}{" with --teacher" if teacher else ""}', 'give a number of epochs, or leave both out')
+    zeros = planned_zeros(sparsity, anywhere, movement, pattern, recover)
     rows = _rows(data, common, settings, unlabeled)
-    note = dict(pruned=dict(source=folder, layers=layers, heads=heads, neurons=neurons, anywhere=anywhere, vocabulary=vocabulary))
-    cut_and_recover(folder, rows, out, note, recover, teacher or folder, common, settings)
+    removed = dict(layers=layers, heads=heads, neurons=neurons, sparsity=zeros.share if zeros else 0., pattern=pattern, movement=movement, anywhere=anywhere, vocabulary=vocabulary)
+    cut_and_recover(folder, rows, out, dict(source=folder, pruned=removed), zeros, recover, teacher or folder, common, settings)
 
 # %% ../nbs/14_cli.ipynb #f2feb3ee
 @command('distil-nb export student --int8 --out student-onnx')
