@@ -7,7 +7,7 @@
 
 Recovered models are kept in `--work`; a run that is there already is not repeated.
 
-    python benchmarks/prune.py --data SOURCE --teacher FOLDER [--unlabeled FILE] [--work FOLDER] [--seeds 0,1,2] [--epochs 3] [--measure …] [--zero-epochs 4] [--zero-lr 2e-4] [--json] [--out FILE]"""
+    python benchmarks/prune.py --data SOURCE --teacher FOLDER [--unlabeled FILE] [--work FOLDER] [--seeds 0,1,2] [--epochs 3] [--measure …] [--json] [--out FILE]"""
 import argparse, json, sys, tempfile, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -78,21 +78,22 @@ def vocabulary(o, data)->list[dict]:
         rows.append(dict(corpus=name, tokens=small.config.vocab_size, accuracy=held_out_accuracy(small, short, data), largest_difference=off))
     return rows
 
-ZEROS = {'80 %, magnitude': Sparsity(.8, anywhere=True, end=.5), '95 %, magnitude': Sparsity(.95, begin=.1, end=.6), '95 %, movement': Sparsity(.95, movement=True, begin=.1, end=.6)}
+ZEROS = {'80 %, magnitude': (Sparsity(.8, anywhere=True, end=.5), dict(epochs=4, lr=1e-4)), '95 %, magnitude': (Sparsity(.95, begin=.1, end=.6), dict(epochs=3, lr=2e-4)),
+         '95 %, movement': (Sparsity(.95, movement=True, begin=.1, end=.6), dict(epochs=3, lr=2e-4))}
 
 def zeros(o, data)->list[dict]:
     "Unstructured pruning; the teacher's answers to more texts join in if there are some."
     (model,tokenizer),rows = load_checkpoint(o.teacher),[]
     more = DatasetDict(data, unlabeled=load_texts(o.unlabeled, known=data)) if o.unlabeled else data
-    for name,plan in ZEROS.items():
+    for name,(plan,how) in ZEROS.items():
         once = held_out_accuracy(sparsify(model, replace(plan, movement=False)), tokenizer, data)
         for seed in map(int, o.seeds.split(',')):
-            out = o.work/f'zeros_{fingerprint(asdict(plan), o.zero_epochs, o.zero_lr)}_{seed}'
-            if not out.exists(): train_sparse(o.teacher, more, out, plan, o.teacher, Settings(epochs=o.zero_epochs, lr=o.zero_lr, seed=seed), report=lambda e: print(name, seed, e['epoch'], file=sys.stderr))
+            out = o.work/f'zeros_{fingerprint(asdict(plan), how)}_{seed}'
+            if not out.exists(): train_sparse(o.teacher, more, out, plan, o.teacher, Settings(seed=seed, **how), report=lambda e: print(name, seed, e['epoch'], file=sys.stderr))
             small,_ = load_checkpoint(out)
             stored = sum(v.nbytes for k,v in load_file(out/'compressed.safetensors').items() if k.endswith(('.bits', '.values')))
             rows.append(dict(way=name, seed=seed, whole=held_out_accuracy(model, tokenizer, data), once=once, trained=held_out_accuracy(small, tokenizer, data), zeros=sparsity(small),
-                             packed=stored/sum(4*p.weight.numel() for p in prunable(small).values()), epochs=o.zero_epochs, lr=o.zero_lr, training_texts=sum(len(v) for k,v in more.items() if k in ('train', 'unlabeled'))))
+                             packed=stored/sum(4*p.weight.numel() for p in prunable(small).values()), **how, training_texts=sum(len(v) for k,v in more.items() if k in ('train', 'unlabeled'))))
             print(rows[-1], file=sys.stderr)
     return rows
 
@@ -106,8 +107,6 @@ def options()->argparse.Namespace:
     p.add_argument('--seeds', default='0,1,2')
     p.add_argument('--ways', default='importance,magnitude,random')
     p.add_argument('--epochs', type=int, default=3)
-    p.add_argument('--zero-epochs', type=int, default=4, help='of `zeros`')
-    p.add_argument('--zero-lr', type=float, default=2e-4, help='of `zeros`')
     p.add_argument('--measure', default='speed,vocabulary,parts,zeros')
     p.add_argument('--json', action='store_true', help='the last line is one JSON object')
     p.add_argument('--out', type=Path, help='file for the record (JSON)')
