@@ -18,7 +18,7 @@ from datasets import DatasetDict
 from torch import nn
 from transformers import PreTrainedModel
 from .models import check_floats, load_checkpoint
-from .quantize import Scheme, quantizable, quantize
+from .quantize import Scheme, is_tied, quantizable, quantize, tie_head
 from .train import check_classes, soft_targets, train_and_save
 
 # %% ../nbs/07_qat.ipynb #6cefbb3f
@@ -40,9 +40,10 @@ def fake_quantize(
     from torchao.quantization.qat import QATConfig
     check_floats(model)
     if scheme.activations == 'static': raise CompressionError('static activations cannot be trained', 'take dynamic-int8 or a weight-… scheme, or leave out --qat')
-    model = copy.deepcopy(model)
+    model,tied = copy.deepcopy(model),is_tied(model)
     for name,layer in quantizable(model, scheme).items():
         quantize_(model, QATConfig(_base(layer, scheme), step='prepare'), filter_fn=lambda o, _: o is layer)
+    if tied and scheme.embedding_bits < 32: tie_head(model)
     return model
 
 # %% ../nbs/07_qat.ipynb #5b98bbdb

@@ -7,7 +7,8 @@ Docs: https://distil-nb.github.io/distil_nb/quantize.html.md"""
 # %% auto #0
 __all__ = ['SCHEMES', 'quantize_weight', 'dequantize', 'affine_grid', 'affine_codes', 'planned_bytes', 'pack_codes',
            'unpack_codes', 'QuantizedMatrix', 'QuantizedEmbedding', 'int8_linear', 'QuantizedLinear', 'Scheme',
-           'quantizable', 'rebuild', 'quantize', 'calibrate', 'quantize_nf4', 'scheme_named']
+           'is_tied', 'quantizable', 'TiedHead', 'tie_head', 'rebuild', 'quantize', 'calibrate', 'quantize_nf4',
+           'scheme_named']
 
 # %% ../nbs/06_quantize.ipynb #8683c1fd
 import copy, difflib, math, tempfile
@@ -186,14 +187,24 @@ SCHEMES = {'dynamic-int8': Scheme(activations='dynamic'), 'static-int8': Scheme(
 # %% ../nbs/06_quantize.ipynb #b19c93bd
 _HEAD = ('classifier', 'score', 'lm_head')
 
+# %% ../nbs/06_quantize.ipynb #b100f1dd
+def is_tied(
+    model:nn.Module,  # A transformer
+)->bool:  # So it is in many language models; never in a classifier
+    "Is the matrix of the language-model head the table of embeddings?"
+    head = model.get_output_embeddings() if hasattr(model, 'get_output_embeddings') else None
+    return head is not None and head.weight is model.get_input_embeddings().weight
+
 # %% ../nbs/06_quantize.ipynb #b91cf000
 def quantizable(
     model:nn.Module,  # A transformer
     scheme:Scheme,  # Says what is left in floats
 )->dict[str,nn.Module]:  # Linear layers and embeddings by name
     "The layers that a scheme applies to."
-    kinds = (nn.Linear,) if scheme.embedding_bits == 32 else (nn.Linear, nn.Embedding)
-    found = {name: o for name,o in model.named_modules() if isinstance(o, kinds) and (scheme.head or name.split('.')[0] not in _HEAD)}
+    if any(type(o).__name__ == 'Conv1D' for o in model.modules()):
+        raise CompressionError(f'{type(model).__name__} keeps its weights in Conv1D layers, which are not quantized here', 'take a model with linear layers, such as Llama or Qwen')
+    kinds,with_head = (nn.Linear,) if scheme.embedding_bits == 32 else (nn.Linear, nn.Embedding),scheme.head and not is_tied(model)
+    found = {name: o for name,o in model.named_modules() if isinstance(o, kinds) and (with_head or name.split('.')[0] not in _HEAD)}
     for name,o in found.items():
         group,columns = scheme.embedding_group if isinstance(o, nn.Embedding) else scheme.group,o.weight.shape[1]
         if group and columns%group:
@@ -206,6 +217,29 @@ def _empty(layer:nn.Module, scheme:Scheme)->QuantizedMatrix:
     if isinstance(layer, nn.Embedding): return QuantizedEmbedding(*layer.weight.shape, scheme.embedding_bits, scheme.embedding_group)
     return QuantizedLinear(layer.in_features, layer.out_features, layer.bias is not None, scheme.bits, scheme.group, scheme.activations)
 
+# %% ../nbs/06_quantize.ipynb #441bf4c4
+class TiedHead(nn.Module):
+    "A language-model head without weights of its own."
+    def __init__(self,
+        table:nn.Module,  # Embeddings
+    ):
+        super().__init__()
+        self._table = (table,)  # in a tuple: its weights are stored once, with the table
+    weight = property(lambda self: self._table[0].weight)
+    def forward(self,
+        x:Tensor,  # Hidden states `(…, columns)`
+    )->Tensor:  # Logits `(…, entries)`
+        fake = getattr(self._table[0], 'weight_fake_quantizer', None)
+        return F.linear(x, fake(self.weight) if fake else self.weight)
+
+# %% ../nbs/06_quantize.ipynb #7caa31a9
+def tie_head(
+    model:PreTrainedModel,  # Whose weights were tied; is changed
+):
+    "Let the head read the table of embeddings as it is now."
+    head = model.get_output_embeddings()
+    model.set_submodule(next(name for name,o in model.named_modules() if o is head), TiedHead(model.get_input_embeddings()))
+
 # %% ../nbs/06_quantize.ipynb #548c014f
 def rebuild(
     model:PreTrainedModel,  # In floats; is changed
@@ -214,7 +248,9 @@ def rebuild(
 ):
     "Put empty quantized layers where they belong, for `load_checkpoint`."
     scheme = Scheme(**scheme)
+    tied = is_tied(model)
     for name,layer in quantizable(model, scheme).items(): model.set_submodule(name, _empty(layer, scheme))
+    if tied and scheme.embedding_bits < 32: tie_head(model)
 
 # %% ../nbs/06_quantize.ipynb #67789871
 def quantize(
@@ -225,13 +261,14 @@ def quantize(
     "Post-training quantization: round every weight to its nearest code."
     check_floats(model)
     if scheme.activations == 'static' and ranges is None: raise CompressionError('static activations need ranges', 'calibrate with some texts (--data), or take dynamic-int8, which needs none')
-    model = copy.deepcopy(model)
+    model,tied = copy.deepcopy(model),is_tied(model)
     for name,layer in quantizable(model, scheme).items():
         new = _empty(layer, scheme)
         new.fill(layer.weight)
         if getattr(layer, 'bias', None) is not None: new.bias.data = layer.bias.detach()
         if isinstance(new, QuantizedLinear) and ranges: new.input_grid = torch.stack(affine_grid(*map(torch.tensor, ranges[name])))
         model.set_submodule(name, new)
+    if tied and scheme.embedding_bits < 32: tie_head(model)
     model.compression = [*getattr(model, 'compression', []), dict(kind='quantize', **asdict(scheme))]
     return model.eval()
 
