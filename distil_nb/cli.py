@@ -7,8 +7,8 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Common', 'separate', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish',
            'layer_numbers', 'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'tell_size', 'round_checkpoint',
-           'quantize', 'planned_zeros', 'cut_and_recover', 'prune', 'export', 'evaluate', 'texts_to_predict', 'predict',
-           'demo_students', 'demo_results', 'demo']
+           'quantize', 'planned_zeros', 'cut_and_recover', 'prune', 'export', 'synthesize', 'evaluate',
+           'texts_to_predict', 'predict', 'demo_students', 'demo_results', 'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
 import inspect, json, sys, tempfile
@@ -361,6 +361,37 @@ def export(
     model,tokenizer = load_checkpoint(folder)
     record = export_onnx(quantize(model) if int8 else model, tokenizer, out, dict(source=folder, bytes_before=4*model.num_parameters()), overwrite)
     tell_size(record, out, as_json)
+
+# %% ../nbs/14_cli.ipynb #f46fdb23
+@command('distil-nb synthesize --teacher teacher --data urls.csv --out made.jsonl')
+def synthesize(*,
+    teacher:str,  # Says what each text is: sample, hub, a name on the Hub, or a folder
+    data:str,  # Labelled rows to learn from; no text of theirs comes back: sample, hub, hub:owner/name, or a path
+    out:str,  # File to write, .jsonl: text, class asked for, origin, the teacher's probabilities
+    count:int=2000,  # Texts wanted
+    generator:Optional[str]=None,  # Causal language model to be shown examples: a folder or a name on the Hub; a small one is trained on the training texts if not given
+    temperature:float=1.,  # Of the drawing, above 0
+    near:float=.8,  # Share of common character fivegrams from which on two texts count as the same
+    confidence:float=0.,  # Leave out texts of which the teacher is less sure than that
+    text_column:str='text',  # Column of the texts
+    label_column:str='labels',  # Column of the class numbers, from 0
+    seed:int=0,  # Same seed, same texts
+    overwrite:bool=False,  # Replace an existing result
+    as_json:bool=False,  # Print what became of all texts as one line of JSON
+):
+    "Make texts for a student to learn from."
+    check_target(out, overwrite); check_apart(out, data, teacher, generator)
+    if Path(out).suffix != '.jsonl': raise CompressionError(f'{out} does not end in .jsonl', 'name the file so: it holds JSON lines')
+    if not temperature > 0: raise CompressionError(f'temperature must be above 0 here, got {temperature}', 'give 1: at 0 all texts would be alike')
+    from distil_nb.lm import Sampling
+    from distil_nb.models import load_checkpoint
+    from distil_nb.synthesize import synthesize, write_texts
+    rows = _rows(data, Common(text_column, label_column), Settings(seed=seed))
+    made,told = synthesize(*load_checkpoint(teacher), rows, count, generator, Sampling(96, temperature, seed=seed), near, confidence)
+    if not made: raise CompressionError(f'nothing is left of {told["made"]} texts made', 'lower --confidence, raise --near, or give another --generator')
+    write_texts(made, out, overwrite)
+    if len(made) < count: say(f'{len(made)} texts of {count}: the generator had nothing more to say that was new')
+    print(json.dumps(told | dict(written=len(made), out=out)) if as_json else ', '.join(f'{k.replace("_", " ")} {v}' for k,v in told.items()) + f'\n{len(made)} texts written to {out}')
 
 # %% ../nbs/14_cli.ipynb #55f652e1
 @command('distil-nb evaluate student --data sample --split test --json')
