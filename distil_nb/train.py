@@ -336,7 +336,7 @@ def work_folder(
     out:str|Path,  # Result to be
     resume:bool=False,  # Go on with what an earlier run left there? Else start anew
 )->Iterator[Path]:  # `out` with `.partial` behind its name
-    "A place for a run's state; it stays if at least one epoch was finished and the run was not."
+    "A place for a run's state; it stays if an epoch was finished, or a teacher has written, and the run was not."
     work,group = Path(f'{out}.partial'),processes()
     if not group.is_main_process:  # the first of several processes takes care of the folder
         group.wait_for_everyone()
@@ -353,7 +353,7 @@ def work_folder(
                 group.wait_for_everyone()
                 shutil.rmtree(work)
             finally:
-                if work.exists() and not (work/'state.safetensors').exists(): shutil.rmtree(work)
+                if work.exists() and not any((work/o).exists() for o in ('state.safetensors', 'responses.jsonl')): shutil.rmtree(work)
                 Path(f'{work}.lock').unlink(missing_ok=True)
     except Timeout: raise CompressionError(f'another run is writing to {work}', 'wait for it, or choose another --out')
 
