@@ -7,7 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Common', 'separate', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish',
            'layer_numbers', 'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'tell_size', 'round_checkpoint',
-           'quantize', 'planned_zeros', 'cut_and_recover', 'prune', 'export', 'synthesize', 'evaluate',
+           'quantize', 'planned_zeros', 'cut', 'cut_and_recover', 'prune', 'export', 'synthesize', 'evaluate',
            'texts_to_predict', 'predict', 'demo_students', 'demo_results', 'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
@@ -282,6 +282,21 @@ def planned_zeros(
     if movement and not recover: raise CompressionError('--movement needs --recover', 'movement shows only in training: add --recover 5, or leave --movement out')
     return Sparsity(sparsity or .5, anywhere, movement, pattern or '')
 
+# %% ../nbs/14_cli.ipynb #48759674
+def cut(
+    folder:str,  # Checkpoint in floats
+    rows,  # Splits
+    plan:dict,  # What to remove: `layers`, `heads`, `neurons`, `anywhere`, `vocabulary`
+):
+    "Remove what can be removed physically; the smaller model, its tokenizer, and the bytes that the model had in 32-bit floats."
+    from distil_nb.models import load_checkpoint
+    from distil_nb.prune import prune
+    from distil_nb.vocabulary import prune_vocabulary
+    model,tokenizer = load_checkpoint(folder)
+    size = 4*model.num_parameters()
+    if plan['vocabulary']: model,tokenizer = prune_vocabulary(model, tokenizer, [text for split in ('train', 'unlabeled') if split in rows for text in rows[split]['text']])
+    return prune(model, tokenizer, rows['train'], plan['layers'], plan['heads'], plan['neurons'], not plan['anywhere']), tokenizer, size
+
 # %% ../nbs/14_cli.ipynb #e7f5a595
 def cut_and_recover(
     folder:str,  # Checkpoint in floats
@@ -295,18 +310,13 @@ def cut_and_recover(
     settings:Settings,  # As given
 ):
     "Prune, then distil if that is wanted."
-    from distil_nb.models import load_checkpoint, save_checkpoint
-    from distil_nb.prune import prune
+    from distil_nb.models import save_checkpoint
     from distil_nb.sparsify import sparsify, train_sparse
     from distil_nb.train import distil
-    from distil_nb.vocabulary import prune_vocabulary
-    (model,tokenizer),plan = load_checkpoint(folder),note['pruned']
-    note = dict(note, bytes_before=4*model.num_parameters())
-    if plan['vocabulary']: model,tokenizer = prune_vocabulary(model, tokenizer, [text for split in ('train', 'unlabeled') if split in rows for text in rows[split]['text']])
-    small = prune(model, tokenizer, rows['train'], plan['layers'], plan['heads'], plan['neurons'], not plan['anywhere'])
+    small,tokenizer,size = cut(folder, rows, note['pruned'])
+    note = dict(note, bytes_before=size)
     if not recover:
-        if zeros: small = sparsify(small, zeros)
-        save_checkpoint(small, tokenizer, out, record := dict(step='prune', parameters=small.num_parameters(), **note), common.overwrite)
+        save_checkpoint(sparsify(small, zeros) if zeros else small, tokenizer, out, record := dict(step='prune', parameters=small.num_parameters(), **note), common.overwrite)
         return tell_size(record, out, common.as_json)
     with tempfile.TemporaryDirectory() as tmp:
         save_checkpoint(small, tokenizer, f'{tmp}/cut')
