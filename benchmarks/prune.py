@@ -2,22 +2,27 @@
 
 - `parts`: half of the heads and half of the neurons, chosen by importance, by magnitude and at random, before and after recovery, for each seed.
 - `speed`: latency at batch 32 of the model whole and cut, in one run, and the parameters of the layers.
+- `zeros`: single weights set to zero, at once and gradually while training, by magnitude and by movement, for each seed; and what the packed matrices take on disk.
 - `vocabulary`: tokens of the training texts (and `--unlabeled`): rows of the table, accuracy on validation and test together.
 
 Recovered models are kept in `--work`; a run that is there already is not repeated.
 
     python benchmarks/prune.py --data SOURCE --teacher FOLDER [--unlabeled FILE] [--work FOLDER] [--seeds 0,1,2] [--epochs 3] [--measure …] [--json] [--out FILE]"""
 import argparse, json, sys, tempfile, time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from distil_nb.core import Settings, write_json
 import numpy as np
 import pandas as pd
 import torch
-from distil_nb.data import load_data, load_texts
+from safetensors.torch import load_file
+from datasets import DatasetDict
+from distil_nb.data import fingerprint, load_data, load_texts
 from distil_nb.evaluate import classifier, held_out_accuracy, latency, machine, max_tokens
 from distil_nb.models import load_checkpoint, save_checkpoint
 from distil_nb.prune import importance, layers_of, magnitude, prune
+from distil_nb.sparsify import Sparsity, prunable, sparsify, sparsity, train_sparse
 from distil_nb.train import distil
 from distil_nb.vocabulary import prune_vocabulary
 
@@ -73,6 +78,25 @@ def vocabulary(o, data)->list[dict]:
         rows.append(dict(corpus=name, tokens=small.config.vocab_size, accuracy=held_out_accuracy(small, short, data), largest_difference=off))
     return rows
 
+ZEROS = {'80 %, magnitude': (Sparsity(.8, anywhere=True, end=.5), dict(epochs=4, lr=1e-4)), '95 %, magnitude': (Sparsity(.95, begin=.1, end=.6), dict(epochs=3, lr=2e-4)),
+         '95 %, movement': (Sparsity(.95, movement=True, begin=.1, end=.6), dict(epochs=3, lr=2e-4))}
+
+def zeros(o, data)->list[dict]:
+    "Unstructured pruning; the teacher's answers to more texts join in if there are some."
+    (model,tokenizer),rows = load_checkpoint(o.teacher),[]
+    more = DatasetDict(data, unlabeled=load_texts(o.unlabeled, known=data)) if o.unlabeled else data
+    for name,(plan,how) in ZEROS.items():
+        once = held_out_accuracy(sparsify(model, replace(plan, movement=False)), tokenizer, data)
+        for seed in map(int, o.seeds.split(',')):
+            out = o.work/f'zeros_{fingerprint(asdict(plan), how)}_{seed}'
+            if not out.exists(): train_sparse(o.teacher, more, out, plan, o.teacher, Settings(seed=seed, **how), report=lambda e: print(name, seed, e['epoch'], file=sys.stderr))
+            small,_ = load_checkpoint(out)
+            stored = sum(v.nbytes for k,v in load_file(out/'compressed.safetensors').items() if k.endswith(('.bits', '.values')))
+            rows.append(dict(way=name, seed=seed, whole=held_out_accuracy(model, tokenizer, data), once=once, trained=held_out_accuracy(small, tokenizer, data), zeros=sparsity(small),
+                             packed=stored/sum(4*p.weight.numel() for p in prunable(small).values()), **how, training_texts=sum(len(v) for k,v in more.items() if k in ('train', 'unlabeled'))))
+            print(rows[-1], file=sys.stderr)
+    return rows
+
 def options()->argparse.Namespace:
     "The command line."
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -83,7 +107,7 @@ def options()->argparse.Namespace:
     p.add_argument('--seeds', default='0,1,2')
     p.add_argument('--ways', default='importance,magnitude,random')
     p.add_argument('--epochs', type=int, default=3)
-    p.add_argument('--measure', default='speed,vocabulary,parts')
+    p.add_argument('--measure', default='speed,vocabulary,parts,zeros')
     p.add_argument('--json', action='store_true', help='the last line is one JSON object')
     p.add_argument('--out', type=Path, help='file for the record (JSON)')
     return p.parse_args()
@@ -93,7 +117,7 @@ def main(o:argparse.Namespace):
     data = load_data(o.data)
     found = json.loads(o.out.read_text()) if o.out and o.out.exists() else {}
     for name in o.measure.split(','):
-        found |= {name: dict(parts=parts, speed=speed, vocabulary=vocabulary)[name](o, data), 'machine': machine(), 'data': Path(o.data).name}
+        found |= {name: dict(parts=parts, speed=speed, vocabulary=vocabulary, zeros=zeros)[name](o, data), 'machine': machine(), 'data': Path(o.data).name}
         print(pd.DataFrame(found[name]).round(3).to_string(index=False))
         if o.out: write_json(found, o.out, overwrite=True)
     if o.json: print(json.dumps(found))

@@ -7,8 +7,8 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Common', 'separate', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish',
            'layer_numbers', 'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'tell_size', 'round_checkpoint',
-           'quantize', 'cut_and_recover', 'prune', 'report_lm', 'distil_lm', 'export', 'evaluate', 'texts_to_predict',
-           'predict', 'demo_students', 'demo_results', 'demo']
+           'quantize', 'planned_zeros', 'cut', 'cut_and_recover', 'prune', 'report_lm', 'distil_lm', 'export',
+           'synthesize', 'evaluate', 'texts_to_predict', 'predict', 'demo_students', 'demo_results', 'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
 import inspect, json, sys, tempfile
@@ -266,32 +266,63 @@ def quantize(
     from distil_nb.qat import train_quantized
     finish(train_quantized(folder, rows, out, plan, teacher, settings, common.overwrite, common.resume, report_epoch), out, common)
 
+# %% ../nbs/14_cli.ipynb #abdfdde6
+def planned_zeros(
+    sparsity:float,  # Share; 0 for none, unless there is a pattern
+    anywhere:bool,  # As given
+    movement:bool,  # As given
+    pattern:str|None,  # As given
+    recover:int,  # Epochs
+):
+    "What is to become zero, or `None`."
+    if not sparsity and not pattern:
+        if movement: raise CompressionError('--movement was given without --sparsity', 'add --sparsity 0.95, or leave it out')
+        return None
+    from distil_nb.sparsify import Sparsity
+    if pattern and sparsity: raise CompressionError(f'both --sparsity {sparsity} and --pattern {pattern} were given', 'a pattern says by itself how much is left: choose one')
+    if movement and not recover: raise CompressionError('--movement needs --recover', 'movement shows only in training: add --recover 5, or leave --movement out')
+    return Sparsity(sparsity or .5, anywhere, movement, pattern or '')
+
+# %% ../nbs/14_cli.ipynb #48759674
+def cut(
+    folder:str,  # Checkpoint in floats
+    rows,  # Splits
+    plan:dict,  # What to remove: `layers`, `heads`, `neurons`, `anywhere`, `vocabulary`
+):
+    "Remove what can be removed physically; the smaller model, its tokenizer, and the bytes that the model had in 32-bit floats."
+    from distil_nb.models import load_checkpoint
+    from distil_nb.prune import prune
+    from distil_nb.vocabulary import prune_vocabulary
+    model,tokenizer = load_checkpoint(folder)
+    size = 4*model.num_parameters()
+    if plan['vocabulary']: model,tokenizer = prune_vocabulary(model, tokenizer, [text for split in ('train', 'unlabeled') if split in rows for text in rows[split]['text']])
+    return prune(model, tokenizer, rows['train'], plan['layers'], plan['heads'], plan['neurons'], not plan['anywhere']), tokenizer, size
+
 # %% ../nbs/14_cli.ipynb #e7f5a595
 def cut_and_recover(
     folder:str,  # Checkpoint in floats
     rows,  # Splits
     out:str,  # Folder for the result
     note:dict,  # With `pruned`: what to remove
+    zeros,  # From `planned_zeros`
     recover:int,  # Epochs of distillation; 0 for none
     teacher:str,  # For them
     common:Common,  # As given
     settings:Settings,  # As given
 ):
     "Prune, then distil if that is wanted."
-    from distil_nb.models import load_checkpoint, save_checkpoint
-    from distil_nb.prune import prune
+    from distil_nb.models import save_checkpoint
+    from distil_nb.sparsify import sparsify, train_sparse
     from distil_nb.train import distil
-    from distil_nb.vocabulary import prune_vocabulary
-    (model,tokenizer),plan = load_checkpoint(folder),note['pruned']
-    note = dict(note, bytes_before=4*model.num_parameters())
-    if plan['vocabulary']: model,tokenizer = prune_vocabulary(model, tokenizer, [text for split in ('train', 'unlabeled') if split in rows for text in rows[split]['text']])
-    small = prune(model, tokenizer, rows['train'], plan['layers'], plan['heads'], plan['neurons'], not plan['anywhere'])
+    small,tokenizer,size = cut(folder, rows, note['pruned'])
+    note = dict(note, bytes_before=size)
     if not recover:
-        save_checkpoint(small, tokenizer, out, record := dict(step='prune', parameters=small.num_parameters(), **note), common.overwrite)
+        save_checkpoint(sparsify(small, zeros) if zeros else small, tokenizer, out, record := dict(step='prune', parameters=small.num_parameters(), **note), common.overwrite)
         return tell_size(record, out, common.as_json)
     with tempfile.TemporaryDirectory() as tmp:
         save_checkpoint(small, tokenizer, f'{tmp}/cut')
-        finish(distil(teacher, rows, out, None, f'{tmp}/cut', replace(settings, epochs=recover), common.overwrite, common.resume, report_epoch, note), out, common)
+        how = replace(settings, epochs=recover),common.overwrite,common.resume,report_epoch,note
+        finish(train_sparse(f'{tmp}/cut', rows, out, zeros, teacher, *how) if zeros else distil(teacher, rows, out, None, f'{tmp}/cut', *how), out, common)
 
 # %% ../nbs/14_cli.ipynb #8b5c2aba
 @command('distil-nb prune teacher --heads 0.5 --neurons 0.5 --data urls.csv --recover 3 --out pruned')
@@ -303,6 +334,9 @@ def prune(
     layers:int=0,  # Layers to remove: those whose absence hurts least
     heads:float=0.,  # Share of the attention heads to remove
     neurons:float=0.,  # Share of the feed-forward neurons to remove
+    sparsity:float=0.,  # Share of the weights in the layers to set to zero (packed on disk), after all other cuts
+    pattern:Optional[str]=None,  # Instead: zeros in a pattern such as 2:4, which some hardware multiplies faster
+    movement:bool=False,  # With --sparsity and --recover: judge weights by their movement in training, not by their size
     anywhere:bool=False,  # Remove the least important wherever they are, not the same share of each layer
     vocabulary:bool=False,  # Remove tokens that neither the training texts nor --unlabeled use
     unlabeled:Optional[str]=None,  # File of more texts: for --vocabulary, and for --recover with soft targets alone
@@ -310,14 +344,15 @@ def prune(
     teacher:Optional[str]=None,  # For --recover; the model itself, as it was, if not given
     **options,  # Of the training; --epochs has no part in it
 ):
-    "Remove layers, heads, neurons and tokens, physically, and win the accuracy back."
+    "Remove layers, heads, neurons and tokens, physically, set weights to zero, and win the accuracy back."
     common,settings = separate(options)
     check_target(out, common.overwrite); check_apart(out, folder, data, teacher, unlabeled)
-    if not (layers or heads or neurons or vocabulary): raise CompressionError('nothing is to be removed', 'give --layers, --heads, --neurons or --vocabulary')
+    if not (layers or heads or neurons or vocabulary or sparsity or pattern or movement): raise CompressionError('nothing is to be removed', 'give --layers, --heads, --neurons, --vocabulary, --sparsity or --pattern')
     if recover < 0 or teacher and not recover: raise CompressionError(f'--recover {recover}{" with --teacher" if teacher else ""}', 'give a number of epochs, or leave both out')
+    zeros = planned_zeros(sparsity, anywhere, movement, pattern, recover)
     rows = _rows(data, common, settings, unlabeled)
-    note = dict(pruned=dict(source=folder, layers=layers, heads=heads, neurons=neurons, anywhere=anywhere, vocabulary=vocabulary))
-    cut_and_recover(folder, rows, out, note, recover, teacher or folder, common, settings)
+    removed = dict(layers=layers, heads=heads, neurons=neurons, sparsity=zeros.share if zeros else 0., pattern=pattern, movement=movement, anywhere=anywhere, vocabulary=vocabulary)
+    cut_and_recover(folder, rows, out, dict(source=folder, pruned=removed), zeros, recover, teacher or folder, common, settings)
 
 # %% ../nbs/14_cli.ipynb #5b1a669c
 def report_lm(
@@ -370,6 +405,37 @@ def export(
     model,tokenizer = load_checkpoint(folder)
     record = export_onnx(quantize(model) if int8 else model, tokenizer, out, dict(source=folder, bytes_before=4*model.num_parameters()), overwrite)
     tell_size(record, out, as_json)
+
+# %% ../nbs/14_cli.ipynb #f46fdb23
+@command('distil-nb synthesize --teacher teacher --data urls.csv --out made.jsonl')
+def synthesize(*,
+    teacher:str,  # Says what each text is: sample, hub, a name on the Hub, or a folder
+    data:str,  # Labelled rows to learn from; no text of theirs comes back: sample, hub, hub:owner/name, or a path
+    out:str,  # File to write, .jsonl: text, class asked for, origin, the teacher's probabilities
+    count:int=2000,  # Texts wanted
+    generator:Optional[str]=None,  # Causal language model to be shown examples: a folder or a name on the Hub; a small one is trained on the training texts if not given
+    temperature:float=1.,  # Of the drawing, above 0
+    near:float=.8,  # Share of common character fivegrams from which on two texts count as the same
+    confidence:float=0.,  # Leave out texts of which the teacher is less sure than that
+    text_column:str='text',  # Column of the texts
+    label_column:str='labels',  # Column of the class numbers, from 0
+    seed:int=0,  # Same seed, same texts
+    overwrite:bool=False,  # Replace an existing result
+    as_json:bool=False,  # Print what became of all texts as one line of JSON
+):
+    "Make texts for a student to learn from."
+    check_target(out, overwrite); check_apart(out, data, teacher, generator)
+    if Path(out).suffix != '.jsonl': raise CompressionError(f'{out} does not end in .jsonl', 'name the file so: it holds JSON lines')
+    if not temperature > 0: raise CompressionError(f'temperature must be above 0 here, got {temperature}', 'give 1: at 0 all texts would be alike')
+    from distil_nb.lm import Sampling
+    from distil_nb.models import load_checkpoint
+    from distil_nb.synthesize import synthesize, write_texts
+    rows = _rows(data, Common(text_column, label_column), Settings(seed=seed))
+    made,told = synthesize(*load_checkpoint(teacher), rows, count, generator, Sampling(96, temperature, seed=seed), near, confidence)
+    if not made: raise CompressionError(f'nothing is left of {told["made"]} texts made', 'lower --confidence, raise --near, or give another --generator')
+    write_texts(made, out, overwrite)
+    if len(made) < count: say(f'{len(made)} texts of {count}: the generator had nothing more to say that was new')
+    print(json.dumps(told | dict(written=len(made), out=out)) if as_json else ', '.join(f'{k.replace("_", " ")} {v}' for k,v in told.items()) + f'\n{len(made)} texts written to {out}')
 
 # %% ../nbs/14_cli.ipynb #55f652e1
 @command('distil-nb evaluate student --data sample --split test --json')

@@ -420,15 +420,13 @@ def distil_lm(
 )->dict:  # Record: settings, history, `perplexity` and `agreement` (if tokens can be compared) before and after
     "Distil a language model. Kim & Rush 2016 (arXiv 1606.07947); Hinton et al. 2015 (arXiv 1503.02531); Agarwal et al. 2024 (arXiv 2306.13649)."
     check_target(out, overwrite); check_plan(method, kind, top_k)
-    given = read_prompts(prompts)
-    apart(given)
+    apart(given := read_prompts(prompts))
     big,small,ours,own = load_pair(teacher, student, method, top_k)
     with work_folder(out, resume) as work:
         rows,unseen,asked,found = lesson_rows(given, big, (ours, own), min(max_tokens(big, ours), max_tokens(small, own)), work/'responses.jsonl', sampling, str(teacher))
         model,history = train_method(method, small, big, own, rows, asked, work, settings, sampling, kind, top_k, report)
-        record = dict(step='distil-lm', teacher=str(teacher), student=str(student), method=method, divergence=kind, top_k=top_k, rows=len(rows), held_out=len(unseen), trouble=found,
-            sampling=asdict(sampling), settings=asdict(settings), history=history, parameters=model.num_parameters(), teacher_parameters=big.num_parameters(),
-            before=lm_scores(small, big, unseen, method), after=lm_scores(model, big, unseen, method))
+        record = dict(step='distil-lm', teacher=str(teacher), student=str(student), method=method, divergence=kind, top_k=top_k, rows=len(rows), held_out=len(unseen), trouble=found, sampling=asdict(sampling),
+            settings=asdict(settings), history=history, parameters=model.num_parameters(), teacher_parameters=big.num_parameters(), before=lm_scores(small, big, unseen, method), after=lm_scores(model, big, unseen, method))
         save_checkpoint(model, own, out, record, overwrite)
     return record
 

@@ -71,7 +71,8 @@ class Sparsity:
     "Which weights become zero, and when; what makes no sense raises `CompressionError`."
     share:float=.8  # Of the weights in the layers, above 0 and below 1
     anywhere:bool=False  # The lowest of all matrices together, not the same share of each
-    movement:bool=False  # Judge by how weights move in training, not by how large they are
+    movement:bool=False  # Judge by how weights move in training, not only by how large they are
+    pace:float=.01  # What a step's movement counts beside the size of a weight (both in units of their matrix), above 0
     pattern:str=''  # Such as 2:4, the best 2 of every 4 in a row; then the share is given by it
     begin:float=0.  # Share of the training after which the first weights go
     end:float=.7  # Share of the training after which all have gone; what is left is for recovery
@@ -79,6 +80,7 @@ class Sparsity:
 
     def __post_init__(self):
         if not 0 < self.share < 1: raise CompressionError(f'sparsity {self.share} is not between 0 and 1', 'give 0.8 to set four of five weights to zero')
+        if not 0 < self.pace < float('inf'): raise CompressionError(f'pace {self.pace} is not above 0', 'give 0.01')
         if not 0 <= self.begin <= self.end <= 1: raise CompressionError(f'weights cannot go from {self.begin} to {self.end} of the training', 'give two ascending numbers from 0 to 1')
         if not self.pattern: return
         try: n,m = self.n_m
@@ -202,7 +204,7 @@ class Sparsifier(nn.Module):
         for o in self.layers:  # buffers, so that an interrupted run goes on with them
             o.register_buffer('mask', torch.ones_like(o.weight, dtype=torch.bool), persistent=False)
             if plan.movement: o.register_buffer('values', o.weight.detach().clone(), persistent=False)
-            if plan.movement: o.register_buffer('movement', torch.zeros_like(o.weight), persistent=False)
+            if plan.movement: o.register_buffer('score', o.weight.detach().abs()/o.weight.detach().abs().mean(), persistent=False)
     def extra_repr(self): return str(self.plan)
 
 # %% ../nbs/08_sparsify.ipynb #ae657107
@@ -217,9 +219,10 @@ def before_step(self:Sparsifier,
     if plan.movement and now < plan.share:
         for o in self.layers:
             o.values.copy_(torch.where(o.mask, o.weight, o.values))
-            o.movement.addcmul_(o.values, o.weight.grad, value=-1)
+            movement = -o.values*o.weight.grad
+            o.score.add_(movement/movement.square().mean().sqrt().clamp(min=1e-30), alpha=plan.pace)
     if share >= now + .01 or now < share == plan.share:
-        for o,mask in zip(self.layers, choose([o.movement if plan.movement else o.weight.abs() for o in self.layers], plan, share)):
+        for o,mask in zip(self.layers, choose([o.score if plan.movement else o.weight.abs() for o in self.layers], plan, share)):
             if plan.movement: o.weight.copy_(o.values)
             o.mask.copy_(mask)
         self.share.fill_(share)

@@ -83,8 +83,8 @@ def training_rows(
     if soft and 'unlabeled' in data:
         new = data['unlabeled']
         splits.append(cached_map(new, lambda b: dict(labels=[NO_LABEL]*len(b['text'])), 'unlabelled', 'unlabelled'))
-    rows = concatenate_datasets([tokenize(o, tokenizer, max_length) for o in splits])
-    return rows.select_columns(['input_ids', 'length', 'labels'] + ['teacher_logits']*soft)
+    columns = ['input_ids', 'length', 'labels'] + ['teacher_logits']*soft
+    return concatenate_datasets([tokenize(o, tokenizer, max_length).select_columns(columns) for o in splits])
 
 # %% ../nbs/05_train.ipynb #ba070bbd
 def collate(

@@ -4,13 +4,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from conftest import last_json
+from distil_nb.core import CompressionError, Settings
 from distil_nb.data import load_data
 from distil_nb.evaluate import bytes_on_disk, classifier
 from distil_nb.models import SAMPLE_TEACHER, load_checkpoint, save_checkpoint
 from distil_nb.prune import prune, widths
 from distil_nb.quantize import SCHEMES, quantize
+from distil_nb.sparsify import Sparsity, prunable, sparsify, sparsity, train_sparse
 from test_bad_input import refused
 from test_quantized import TEXTS, logits_in_a_new_process
 
@@ -90,3 +93,57 @@ def test_damaged(run, tmp_path, rows, damage, said):
     notes = tmp_path/'model'/'compression.json'
     notes.write_text(json.dumps(dict(changes=[json.loads(notes.read_text())['changes'][0] | damage])))
     refused(run, tmp_path, ['predict', tmp_path/'model', 'http://a.b'], said)
+
+@pytest.mark.parametrize('way', [dict(), dict(anywhere=True), dict(pattern='2:4'), dict(cut=True), dict(int8=True)])
+def test_zeros_reload_to_the_bit_in_a_new_process(tmp_path, rows, way):
+    "Also with heads cut before or after, and with the rest in eight bits."
+    model,tokenizer = load_checkpoint('sample')
+    cut,int8 = way.pop('cut', False),way.pop('int8', False)
+    small = sparsify(prune(model, tokenizer, rows, heads=.25, neurons=.5, uniform=False) if cut else model, Sparsity(**way))
+    if cut: small = prune(small, tokenizer, rows, heads=.5)
+    if int8: small = quantize(small, SCHEMES['weight-int8'])
+    save_checkpoint(small, tokenizer, tmp_path/'model')
+    assert np.array_equal(logits_in_a_new_process(tmp_path/'model'), classifier(small, tokenizer)(TEXTS))
+
+def test_zeros_from_the_command_line(run, urls, tmp_path):
+    "At once, and gradually while training; the file is as small as the zeros say; ONNX reads it too."
+    from distil_nb.export import export_onnx
+    for name,words in dict(once=[], trained=['--recover', 2, '--movement'], both=['--recover', 1, '--heads', .5]).items():
+        status,out,err = run('prune', 'sample', '--sparsity', .8, *words, '--data', urls, '--out', tmp_path/name, '--json')
+        assert status == 0, err
+        model,tokenizer = load_checkpoint(tmp_path/name)
+        assert abs(sparsity(model) - .8) < 1e-3 and last_json(out)['pruned']['sparsity'] == .8
+        stored = load_file(tmp_path/name/'compressed.safetensors')
+        packed,dense = sum(v.nbytes for k,v in stored.items() if k.endswith(('.bits', '.values'))),4*sum(o.weight.numel() for o in prunable(model).values())
+        assert packed < .3*dense
+    export_onnx(model, tokenizer, tmp_path/'onnx')
+    np.testing.assert_allclose(logits_in_a_new_process(tmp_path/'onnx'), classifier(model, tokenizer)(TEXTS), atol=1e-5)
+
+def test_interrupted_zeros_go_on_as_if_nothing_had_happened(tmp_path):
+    "Masks, movements and kept values are part of a run's state."
+    class Stop(Exception): pass
+    def stop(e):
+        if e['epoch'] == 2: raise Stop
+    data = load_data('sample')
+    data = type(data)({k: v.select(range(128)) for k,v in data.items()})
+    plan,settings = Sparsity(.9, movement=True, end=.8),Settings(epochs=4)
+    train_sparse('sample', data, tmp_path/'whole', plan, 'sample', settings)
+    with pytest.raises(Stop): train_sparse('sample', data, tmp_path/'again', plan, 'sample', settings, report=stop)
+    with pytest.raises(CompressionError, match='other data or settings'): train_sparse('sample', data, tmp_path/'again', Sparsity(.5), 'sample', settings, resume=True)
+    train_sparse('sample', data, tmp_path/'again', plan, 'sample', settings, resume=True)
+    one,two = (load_checkpoint(tmp_path/o)[0].state_dict() for o in ('whole', 'again'))
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+@pytest.mark.parametrize('words,said', [
+    (['--sparsity', 1.2], ['1.2', 'between 0 and 1']), (['--sparsity', .8, '--movement'], ['--recover']), (['--movement'], ['--sparsity']), (['--pattern', '2:1'], ['2:1']),
+    (['--pattern', 'half'], ["'half'"]), (['--pattern', '2:4', '--sparsity', .5], ['choose one'])])
+def test_bad_zeros(run, tmp_path, urls, words, said): refused(run, tmp_path, ['prune', 'sample', *words, '--data', urls, '--out', tmp_path/'out'], *said)
+
+def test_damaged_zeros(run, tmp_path, urls):
+    "Bits and values that do not belong together."
+    model,tokenizer = load_checkpoint('sample')
+    save_checkpoint(sparsify(model), tokenizer, tmp_path/'model')
+    stored = load_file(tmp_path/'model'/'compressed.safetensors')
+    name = next(o for o in stored if o.endswith('.values'))
+    save_file(stored | {name: stored[name][:-1].clone()}, tmp_path/'model'/'compressed.safetensors')
+    refused(run, tmp_path, ['evaluate', tmp_path/'model', '--data', urls], 'cannot read checkpoint', 'places')
