@@ -7,8 +7,8 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Common', 'separate', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish',
            'layer_numbers', 'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'tell_size', 'round_checkpoint',
-           'quantize', 'planned_zeros', 'cut', 'cut_and_recover', 'prune', 'export', 'synthesize', 'evaluate',
-           'texts_to_predict', 'predict', 'demo_students', 'demo_results', 'demo']
+           'quantize', 'planned_zeros', 'check_cuts', 'cut', 'cut_and_recover', 'prune', 'export', 'synthesize',
+           'evaluate', 'texts_to_predict', 'predict', 'demo_students', 'demo_results', 'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
 import inspect, json, sys, tempfile
@@ -280,7 +280,17 @@ def planned_zeros(
     from distil_nb.sparsify import Sparsity
     if pattern and sparsity: raise CompressionError(f'both --sparsity {sparsity} and --pattern {pattern} were given', 'a pattern says by itself how much is left: choose one')
     if movement and not recover: raise CompressionError('--movement needs --recover', 'movement shows only in training: add --recover 5, or leave --movement out')
-    return Sparsity(sparsity or .5, anywhere, movement, pattern or '')
+    return Sparsity(sparsity or .5, anywhere, movement, pattern=pattern or '')
+
+# %% ../nbs/14_cli.ipynb #cd4fccab
+def check_cuts(
+    wanted:object,  # Is anything to be removed?
+    recover:int,  # Epochs
+    teacher:str|None,  # For them
+):
+    "Refuse to do nothing, and a teacher without training."
+    if not wanted: raise CompressionError('nothing is to be removed', 'give --layers, --heads, --neurons, --vocabulary, --sparsity or --pattern')
+    if recover < 0 or teacher and not recover: raise CompressionError(f'--recover {recover}{" with --teacher" if teacher else ""}', 'give a number of epochs, or leave both out')
 
 # %% ../nbs/14_cli.ipynb #48759674
 def cut(
@@ -345,13 +355,10 @@ def prune(
 ):
     "Remove layers, heads, neurons and tokens, physically, set weights to zero, and win the accuracy back."
     common,settings = separate(options)
-    check_target(out, common.overwrite); check_apart(out, folder, data, teacher, unlabeled)
-    if not (layers or heads or neurons or vocabulary or sparsity or pattern or movement): raise CompressionError('nothing is to be removed', 'give --layers, --heads, --neurons, --vocabulary, --sparsity or --pattern')
-    if recover < 0 or teacher and not recover: raise CompressionError(f'--recover {recover}{" with --teacher" if teacher else ""}', 'give a number of epochs, or leave both out')
+    check_target(out, common.overwrite); check_apart(out, folder, data, teacher, unlabeled); check_cuts(layers or heads or neurons or vocabulary or sparsity or pattern or movement, recover, teacher)
     zeros = planned_zeros(sparsity, anywhere, movement, pattern, recover)
-    rows = _rows(data, common, settings, unlabeled)
     removed = dict(layers=layers, heads=heads, neurons=neurons, sparsity=zeros.share if zeros else 0., pattern=pattern, movement=movement, anywhere=anywhere, vocabulary=vocabulary)
-    cut_and_recover(folder, rows, out, dict(source=folder, pruned=removed), zeros, recover, teacher or folder, common, settings)
+    cut_and_recover(folder, _rows(data, common, settings, unlabeled), out, dict(source=folder, pruned=removed), zeros, recover, teacher or folder, common, settings)
 
 # %% ../nbs/14_cli.ipynb #f2feb3ee
 @command('distil-nb export student --int8 --out student-onnx')
