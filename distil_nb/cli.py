@@ -7,8 +7,9 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Common', 'separate', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish',
            'layer_numbers', 'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'tell_size', 'round_checkpoint',
-           'quantize', 'planned_zeros', 'check_cuts', 'cut', 'cut_and_recover', 'prune', 'export', 'synthesize',
-           'evaluate', 'texts_to_predict', 'predict', 'demo_students', 'demo_results', 'demo']
+           'quantize', 'planned_zeros', 'check_cuts', 'cut', 'cut_and_recover', 'prune', 'export', 'check_making',
+           'write_made', 'synthesize', 'evaluate', 'texts_to_predict', 'predict', 'demo_students', 'demo_results',
+           'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
 import inspect, json, sys, tempfile
@@ -379,6 +380,31 @@ def export(
     record = export_onnx(quantize(model) if int8 else model, tokenizer, out, dict(source=folder, bytes_before=4*model.num_parameters()), overwrite)
     tell_size(record, out, as_json)
 
+# %% ../nbs/14_cli.ipynb #68eb9304
+def check_making(
+    out:str,  # As given
+    temperature:float,  # As given
+):
+    "Refuse what would only be noticed after all texts were made."
+    if Path(out).suffix != '.jsonl': raise CompressionError(f'{out} does not end in .jsonl', 'name the file so: it holds JSON lines')
+    if not temperature > 0: raise CompressionError(f'temperature must be above 0 here, got {temperature}', 'give 1: at 0 all texts would be alike')
+
+# %% ../nbs/14_cli.ipynb #044f1a8c
+def write_made(
+    made:list[dict],  # From `synthesize`
+    told:dict,  # The same
+    count:int,  # Texts wanted
+    out:str,  # File to write
+    overwrite:bool,  # As given
+    as_json:bool,  # One line of JSON?
+):
+    "Write made texts and say what became of all."
+    from distil_nb.synthesize import write_texts
+    if not made: raise CompressionError(f'nothing is left of {told["made"]} texts made', 'lower --confidence, raise --near, or give another --generator')
+    write_texts(made, out, overwrite)
+    if len(made) < count: say(f'{len(made)} texts of {count}: the generator had nothing more to say that was new')
+    print(json.dumps(told | dict(written=len(made), out=out)) if as_json else ', '.join(f'{k.replace("_", " ")} {v}' for k,v in told.items()) + f'\n{len(made)} texts written to {out}')
+
 # %% ../nbs/14_cli.ipynb #f46fdb23
 @command('distil-nb synthesize --teacher teacher --data urls.csv --out made.jsonl')
 def synthesize(*,
@@ -397,18 +423,13 @@ def synthesize(*,
     as_json:bool=False,  # Print what became of all texts as one line of JSON
 ):
     "Make texts for a student to learn from."
-    check_target(out, overwrite); check_apart(out, data, teacher, generator)
-    if Path(out).suffix != '.jsonl': raise CompressionError(f'{out} does not end in .jsonl', 'name the file so: it holds JSON lines')
-    if not temperature > 0: raise CompressionError(f'temperature must be above 0 here, got {temperature}', 'give 1: at 0 all texts would be alike')
+    check_target(out, overwrite); check_apart(out, data, teacher, generator); check_making(out, temperature)
     from distil_nb.lm import Sampling
     from distil_nb.models import load_checkpoint
-    from distil_nb.synthesize import synthesize, write_texts
+    from distil_nb.synthesize import synthesize
     rows = _rows(data, Common(text_column, label_column), Settings(seed=seed))
     made,told = synthesize(*load_checkpoint(teacher), rows, count, generator, Sampling(96, temperature, seed=seed), near, confidence)
-    if not made: raise CompressionError(f'nothing is left of {told["made"]} texts made', 'lower --confidence, raise --near, or give another --generator')
-    write_texts(made, out, overwrite)
-    if len(made) < count: say(f'{len(made)} texts of {count}: the generator had nothing more to say that was new')
-    print(json.dumps(told | dict(written=len(made), out=out)) if as_json else ', '.join(f'{k.replace("_", " ")} {v}' for k,v in told.items()) + f'\n{len(made)} texts written to {out}')
+    write_made(made, told, count, out, overwrite, as_json)
 
 # %% ../nbs/14_cli.ipynb #55f652e1
 @command('distil-nb evaluate student --data sample --split test --json')
