@@ -7,8 +7,9 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Common', 'separate', 'command', 'fail', 'given', 'main', 'say', 'report_epoch', 'scores_table', 'finish',
            'layer_numbers', 'check_apart', 'train_teacher', 'distil', 'planned_scheme', 'tell_size', 'round_checkpoint',
-           'quantize', 'planned_zeros', 'cut', 'cut_and_recover', 'prune', 'report_lm', 'distil_lm', 'export',
-           'synthesize', 'evaluate', 'texts_to_predict', 'predict', 'demo_students', 'demo_results', 'demo']
+           'quantize', 'planned_zeros', 'check_cuts', 'cut', 'cut_and_recover', 'prune', 'report_lm', 'distil_lm',
+           'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'texts_to_predict', 'predict',
+           'demo_students', 'demo_results', 'demo']
 
 # %% ../nbs/14_cli.ipynb #9dd9f2fb
 import inspect, json, sys, tempfile
@@ -281,7 +282,17 @@ def planned_zeros(
     from distil_nb.sparsify import Sparsity
     if pattern and sparsity: raise CompressionError(f'both --sparsity {sparsity} and --pattern {pattern} were given', 'a pattern says by itself how much is left: choose one')
     if movement and not recover: raise CompressionError('--movement needs --recover', 'movement shows only in training: add --recover 5, or leave --movement out')
-    return Sparsity(sparsity or .5, anywhere, movement, pattern or '')
+    return Sparsity(sparsity or .5, anywhere, movement, pattern=pattern or '')
+
+# %% ../nbs/14_cli.ipynb #cd4fccab
+def check_cuts(
+    wanted:object,  # Is anything to be removed?
+    recover:int,  # Epochs
+    teacher:str|None,  # For them
+):
+    "Refuse to do nothing, and a teacher without training."
+    if not wanted: raise CompressionError('nothing is to be removed', 'give --layers, --heads, --neurons, --vocabulary, --sparsity or --pattern')
+    if recover < 0 or teacher and not recover: raise CompressionError(f'--recover {recover}{" with --teacher" if teacher else ""}', 'give a number of epochs, or leave both out')
 
 # %% ../nbs/14_cli.ipynb #48759674
 def cut(
@@ -346,13 +357,10 @@ def prune(
 ):
     "Remove layers, heads, neurons and tokens, physically, set weights to zero, and win the accuracy back."
     common,settings = separate(options)
-    check_target(out, common.overwrite); check_apart(out, folder, data, teacher, unlabeled)
-    if not (layers or heads or neurons or vocabulary or sparsity or pattern or movement): raise CompressionError('nothing is to be removed', 'give --layers, --heads, --neurons, --vocabulary, --sparsity or --pattern')
-    if recover < 0 or teacher and not recover: raise CompressionError(f'--recover {recover}{" with --teacher" if teacher else ""}', 'give a number of epochs, or leave both out')
+    check_target(out, common.overwrite); check_apart(out, folder, data, teacher, unlabeled); check_cuts(layers or heads or neurons or vocabulary or sparsity or pattern or movement, recover, teacher)
     zeros = planned_zeros(sparsity, anywhere, movement, pattern, recover)
-    rows = _rows(data, common, settings, unlabeled)
     removed = dict(layers=layers, heads=heads, neurons=neurons, sparsity=zeros.share if zeros else 0., pattern=pattern, movement=movement, anywhere=anywhere, vocabulary=vocabulary)
-    cut_and_recover(folder, rows, out, dict(source=folder, pruned=removed), zeros, recover, teacher or folder, common, settings)
+    cut_and_recover(folder, _rows(data, common, settings, unlabeled), out, dict(source=folder, pruned=removed), zeros, recover, teacher or folder, common, settings)
 
 # %% ../nbs/14_cli.ipynb #5b1a669c
 def report_lm(
@@ -406,6 +414,31 @@ def export(
     record = export_onnx(quantize(model) if int8 else model, tokenizer, out, dict(source=folder, bytes_before=4*model.num_parameters()), overwrite)
     tell_size(record, out, as_json)
 
+# %% ../nbs/14_cli.ipynb #68eb9304
+def check_making(
+    out:str,  # As given
+    temperature:float,  # As given
+):
+    "Refuse what would only be noticed after all texts were made."
+    if Path(out).suffix != '.jsonl': raise CompressionError(f'{out} does not end in .jsonl', 'name the file so: it holds JSON lines')
+    if not temperature > 0: raise CompressionError(f'temperature must be above 0 here, got {temperature}', 'give 1: at 0 all texts would be alike')
+
+# %% ../nbs/14_cli.ipynb #044f1a8c
+def write_made(
+    made:list[dict],  # From `synthesize`
+    told:dict,  # The same
+    count:int,  # Texts wanted
+    out:str,  # File to write
+    overwrite:bool,  # As given
+    as_json:bool,  # One line of JSON?
+):
+    "Write made texts and say what became of all."
+    from distil_nb.synthesize import write_texts
+    if not made: raise CompressionError(f'nothing is left of {told["made"]} texts made', 'lower --confidence, raise --near, or give another --generator')
+    write_texts(made, out, overwrite)
+    if len(made) < count: say(f'{len(made)} texts of {count}: the generator had nothing more to say that was new')
+    print(json.dumps(told | dict(written=len(made), out=out)) if as_json else ', '.join(f'{k.replace("_", " ")} {v}' for k,v in told.items()) + f'\n{len(made)} texts written to {out}')
+
 # %% ../nbs/14_cli.ipynb #f46fdb23
 @command('distil-nb synthesize --teacher teacher --data urls.csv --out made.jsonl')
 def synthesize(*,
@@ -424,18 +457,13 @@ def synthesize(*,
     as_json:bool=False,  # Print what became of all texts as one line of JSON
 ):
     "Make texts for a student to learn from."
-    check_target(out, overwrite); check_apart(out, data, teacher, generator)
-    if Path(out).suffix != '.jsonl': raise CompressionError(f'{out} does not end in .jsonl', 'name the file so: it holds JSON lines')
-    if not temperature > 0: raise CompressionError(f'temperature must be above 0 here, got {temperature}', 'give 1: at 0 all texts would be alike')
+    check_target(out, overwrite); check_apart(out, data, teacher, generator); check_making(out, temperature)
     from distil_nb.lm import Sampling
     from distil_nb.models import load_checkpoint
-    from distil_nb.synthesize import synthesize, write_texts
+    from distil_nb.synthesize import synthesize
     rows = _rows(data, Common(text_column, label_column), Settings(seed=seed))
     made,told = synthesize(*load_checkpoint(teacher), rows, count, generator, Sampling(96, temperature, seed=seed), near, confidence)
-    if not made: raise CompressionError(f'nothing is left of {told["made"]} texts made', 'lower --confidence, raise --near, or give another --generator')
-    write_texts(made, out, overwrite)
-    if len(made) < count: say(f'{len(made)} texts of {count}: the generator had nothing more to say that was new')
-    print(json.dumps(told | dict(written=len(made), out=out)) if as_json else ', '.join(f'{k.replace("_", " ")} {v}' for k,v in told.items()) + f'\n{len(made)} texts written to {out}')
+    write_made(made, told, count, out, overwrite, as_json)
 
 # %% ../nbs/14_cli.ipynb #55f652e1
 @command('distil-nb evaluate student --data sample --split test --json')
