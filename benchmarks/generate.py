@@ -7,6 +7,7 @@ import argparse, json, time
 from pathlib import Path
 
 from distil_nb.core import CompressionError, write_json
+from common import parser
 import numpy as np
 import pandas as pd
 from distil_nb.evaluate import machine
@@ -40,14 +41,12 @@ def measure(o)->list[dict]:
 
 def options()->argparse.Namespace:
     "The command line."
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p = parser(__doc__)
     p.add_argument('--model', help='folder of a causal language model; a small random one if not given')
     p.add_argument('--prompts', type=int, default=64)
     p.add_argument('--tokens', type=int, default=48, help='new tokens of each prompt')
     p.add_argument('--batch-sizes', type=lambda o: [int(n) for n in o.split(',')], default=[8, 32, 64])
     p.add_argument('--repeats', type=int, default=5)
-    p.add_argument('--json', action='store_true', help='the last line is one JSON object')
-    p.add_argument('--out', type=Path, help='file for the record (JSON)')
     return p.parse_args()
 
 def main(o:argparse.Namespace):

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from distil_nb.core import Settings, write_json
+from common import earlier, parser, with_models
 import numpy as np
 import pandas as pd
 import torch
@@ -99,23 +100,19 @@ def zeros(o, data)->list[dict]:
 
 def options()->argparse.Namespace:
     "The command line."
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('--data', default='sample', help='as for distil-nb: sample, a file or a folder')
-    p.add_argument('--teacher', default='sample', help='folder of a float checkpoint')
+    p = with_models(parser(__doc__))
     p.add_argument('--unlabeled', help='file of more texts')
     p.add_argument('--work', type=Path, default=Path(tempfile.gettempdir())/'distil-nb-prune', help='folder for recovered models')
     p.add_argument('--seeds', default='0,1,2')
     p.add_argument('--ways', default='importance,magnitude,random')
     p.add_argument('--epochs', type=int, default=3)
     p.add_argument('--measure', default='speed,vocabulary,parts,zeros')
-    p.add_argument('--json', action='store_true', help='the last line is one JSON object')
-    p.add_argument('--out', type=Path, help='file for the record (JSON)')
     return p.parse_args()
 
 def main(o:argparse.Namespace):
     "Measure, tell, write; what is not asked for stays as it is in `--out`."
     data = load_data(o.data)
-    found = json.loads(o.out.read_text()) if o.out and o.out.exists() else {}
+    found = earlier(o.out)
     for name in o.measure.split(','):
         found |= {name: dict(parts=parts, speed=speed, vocabulary=vocabulary, zeros=zeros)[name](o, data), 'machine': machine(), 'data': Path(o.data).name}
         print(pd.DataFrame(found[name]).round(3).to_string(index=False))

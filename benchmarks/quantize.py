@@ -12,6 +12,7 @@ import argparse, json, sys, tempfile
 from pathlib import Path
 
 from distil_nb.core import Settings, set_seed, write_json
+from common import earlier, parser, with_models
 import numpy as np
 import pandas as pd
 import torch
@@ -97,22 +98,18 @@ def speeds(data, source)->list[dict]:
 
 def options()->argparse.Namespace:
     "The command line."
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('--data', default='sample', help='as for distil-nb: sample, a file or a folder')
-    p.add_argument('--teacher', default='sample', help='folder of a float checkpoint')
+    p = with_models(parser(__doc__))
     p.add_argument('--student', help='folder of a smaller one, with the same tokenizer')
     p.add_argument('--work', type=Path, default=Path(tempfile.gettempdir())/'distil-nb-qat', help='folder for trained models')
     p.add_argument('--seeds', default='0,1,2')
     p.add_argument('--epochs', type=int, default=5)
     p.add_argument('--parts', default='ptq,qat,parity,latency')
-    p.add_argument('--json', action='store_true', help='the last line is one JSON object')
-    p.add_argument('--out', type=Path, help='file for the record (JSON)')
     return p.parse_args()
 
 def main(o:argparse.Namespace):
     "Measure, tell, write; parts that are not asked for stay as they are in `--out`."
     data,sources = load_data(o.data),dict(teacher=o.teacher) | (dict(student=o.student) if o.student else {})
-    found = json.loads(o.out.read_text()) if o.out and o.out.exists() else {}
+    found = earlier(o.out)
     work = dict(ptq=lambda: ptq(sources, data), qat=lambda: qat(sources, data, [int(s) for s in o.seeds.split(',')], o.epochs, o.work),
                 parity=lambda: parity(sources), latency=lambda: speeds(data, o.teacher))
     for part in o.parts.split(','):

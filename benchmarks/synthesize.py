@@ -9,11 +9,11 @@ import argparse, json, sys, tempfile, time
 from pathlib import Path
 
 from distil_nb.core import Settings, set_seed, write_json
-import numpy as np
+from common import parser, with_models
 import pandas as pd
 from datasets import Dataset, DatasetDict
 from distil_nb.data import load_data, load_texts
-from distil_nb.evaluate import held_out_accuracy, machine, tfidf_baseline
+from distil_nb.evaluate import held_out_accuracy, machine, scores, tfidf_baseline
 from distil_nb.lm import Sampling
 from distil_nb.models import load_checkpoint, new_student, save_checkpoint
 from distil_nb.synthesize import synthesize
@@ -39,22 +39,18 @@ def one(o, data, pool:list[str], rows:int, seed:int)->dict:
                  made=student_accuracy(o, tokenizer, with_made, data, seed, .5), made_texts=len(made), **{f'texts_{k}': v for k,v in told.items()})
     if pool: found['real'] = student_accuracy(o, tokenizer, DatasetDict(few, unlabeled=Dataset.from_dict(dict(text=pool[:len(made)]))), data, seed, .5)
     classify,*_ = tfidf_baseline(few['train'], seed)
-    right = [np.mean(classify(data[x]['text'][:]).argmax(-1) == np.array(data[x]['labels'][:])) for x in ('validation', 'test')]
-    return found | dict(tfidf=100*float(np.average(right, weights=[len(data[x]) for x in ('validation', 'test')])), seconds=time.perf_counter() - start)
+    texts,labels = ([v for x in ('validation', 'test') for v in data[x][column]] for column in ('text', 'labels'))
+    return found | dict(tfidf=100*scores(labels, classify(texts))['accuracy'], seconds=time.perf_counter() - start)
 
 def options()->argparse.Namespace:
     "The command line."
-    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    p.add_argument('--data', default='sample', help='as for distil-nb: sample, a file or a folder')
-    p.add_argument('--teacher', default='sample', help='folder of a float checkpoint')
+    p = with_models(parser(__doc__))
     p.add_argument('--unlabeled', help='file of real texts')
     p.add_argument('--rows', default='200,100,500,1000', help='labelled rows')
     p.add_argument('--seeds', default='0,1,2')
     p.add_argument('--count', type=int, default=2000, help='made texts')
     p.add_argument('--epochs', type=int, default=15)
     p.add_argument('--lr', type=float, default=5e-4)
-    p.add_argument('--json', action='store_true', help='the last line is one JSON object')
-    p.add_argument('--out', type=Path, help='file for the record (JSON)')
     return p.parse_args()
 
 def main(o:argparse.Namespace):

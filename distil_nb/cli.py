@@ -420,7 +420,8 @@ def check_making(
     temperature:float,  # As given
 ):
     "Refuse what would only be noticed after all texts were made."
-    if Path(out).suffix != '.jsonl': raise CompressionError(f'{out} does not end in .jsonl', 'name the file so: it holds JSON lines')
+    from distil_nb.synthesize import check_ending
+    check_ending(out)
     if not temperature > 0: raise CompressionError(f'temperature must be above 0 here, got {temperature}', 'give 1: at 0 all texts would be alike')
 
 # %% ../nbs/14_cli.ipynb #044f1a8c

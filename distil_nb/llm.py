@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .data import cut_by_length
 from .evaluate import max_tokens
-from .lm import Sampling, check_fit, encode_prompt, generate, label_logits, lm_batch, lm_rows, load_lm, next_token_loss, perplexity, row_seeds, token_agreement, train_lm
+from .lm import Sampling, check_fit, encode_prompt, first_line, generate, label_logits, lm_batch, lm_rows, load_lm, next_token_loss, perplexity, row_seeds, token_agreement, train_lm
 from .losses import NO_LABEL
 from .models import check_floats, save_checkpoint
 from .prune import gate_scores
@@ -149,9 +149,8 @@ def generate_prompts(
     for i in range(rounds):
         shown = [ask.format('\n'.join(pool[j] for j in rng.choice(len(pool), shots, replace=False))) for _ in range(32)]
         for o in generate(model, tokenizer, shown, replace(sampling, seed=sampling.seed + i)):
-            line = o['response'].strip().split('\n')[0].strip()
-            whole = o['finished'] or '\n' in o['response'].strip()
-            if line and whole and trouble(line) is None and all(rouge_l(line, p) < below for p in pool): pool.append(line)
+            line = first_line(o)
+            if line and trouble(line) is None and all(rouge_l(line, p) < below for p in pool): pool.append(line)
             if len(pool) == len(seeds) + count: return pool[len(seeds):]
     return pool[len(seeds):]
 
@@ -422,7 +421,7 @@ def distil_lm(
     check_target(out, overwrite); check_plan(method, kind, top_k)
     apart(given := read_prompts(prompts))
     big,small,ours,own = load_pair(teacher, student, method, top_k)
-    with work_folder(out, resume) as work:
+    with work_folder(out, resume, 'responses.jsonl') as work:
         rows,unseen,asked,found = lesson_rows(given, big, (ours, own), min(max_tokens(big, ours), max_tokens(small, own)), work/'responses.jsonl', sampling, str(teacher))
         model,history = train_method(method, small, big, own, rows, asked, work, settings, sampling, kind, top_k, report)
         record = dict(step='distil-lm', teacher=str(teacher), student=str(student), method=method, divergence=kind, top_k=top_k, rows=len(rows), held_out=len(unseen), trouble=found, sampling=asdict(sampling),

@@ -6,7 +6,8 @@ Docs: https://distil-nb.github.io/distil_nb/lm.html.md"""
 
 # %% auto #0
 __all__ = ['train_tokenizer', 'small_lm', 'load_lm', 'encode_prompt', 'lm_rows', 'lm_batch', 'label_logits', 'next_token_loss',
-           'train_lm', 'perplexity', 'token_agreement', 'Sampling', 'row_seeds', 'Draw', 'check_fit', 'generate']
+           'train_lm', 'perplexity', 'token_agreement', 'Sampling', 'row_seeds', 'Draw', 'check_fit', 'generate',
+           'first_line']
 
 # %% ../nbs/09b_lm.ipynb #a20b0b02
 import copy, hashlib, math, time
@@ -26,7 +27,7 @@ from .data import LengthBuckets, cut_by_length
 from .evaluate import max_tokens
 from .losses import NO_LABEL
 from .models import check_floats, load_checkpoint, locate, writes_text
-from .train import adam, check_finite, learning_rate
+from .train import adam, check_finite, take_step
 
 # %% ../nbs/09b_lm.ipynb #50dceff4
 def train_tokenizer(
@@ -150,23 +151,14 @@ def train_lm(
         sampler.set_epoch(epoch)
         start,losses = time.perf_counter(),[]
         for i,part in enumerate(progress(sampler, f'epoch {epoch+1}', len(sampler))):
-            losses.append(_step(model, optimizer, loss(model, lm_batch(rows, part, model.device)), settings, (epoch + (i + .5)/len(sampler))/settings.epochs))
+            now = loss(model, lm_batch(rows, part, model.device))
+            now.backward()
+            take_step(model, optimizer, settings, (epoch + (i + .5)/len(sampler))/settings.epochs)
+            losses.append(now.item())
             check_finite(losses[-1], epoch*len(sampler) + i + 1, epoch + 1)
         history.append(dict(epoch=epoch+1, loss=float(np.mean(losses)), seconds=time.perf_counter() - start))
         if report: report(history[-1])
     return model.eval(), history
-
-# %% ../nbs/09b_lm.ipynb #47891bcf
-def _step(model:nn.Module, optimizer:torch.optim.Optimizer, loss:Tensor, settings:Settings, done:float)->float:
-    "One step of the optimizer, after `done` of all steps; modules that change as they learn are told, as in `train`."
-    for group in optimizer.param_groups: group['lr'] = learning_rate(settings, done)
-    changing = [o for o in model.modules() if hasattr(o, 'before_step')]
-    loss.backward()
-    for o in changing: o.before_step(done)
-    if settings.clip: nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-    optimizer.step(); optimizer.zero_grad()
-    for o in changing: o.after_step()
-    return loss.item()
 
 # %% ../nbs/09b_lm.ipynb #b4d54c70
 @torch.inference_mode()
@@ -287,3 +279,11 @@ def _write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, ids:list[li
     model.train(training)
     ends = [next((i for i,token in enumerate(o) if token in stops), None) for o in new]
     return [(tokenizer.decode(o[:end], skip_special_tokens=True), end is not None) for o,end in zip(new, ends)]
+
+# %% ../nbs/09b_lm.ipynb #f79cceee
+def first_line(
+    written:dict,  # From `generate`
+)->str|None:  # Without spaces around it; `None` if even this line was cut off
+    "The first line of a response."
+    line,*more = written['response'].strip().split('\n')
+    return line.strip() if written['finished'] or more else None

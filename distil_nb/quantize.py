@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 from .data import cut_by_length, tokenize
 from .evaluate import max_tokens, pad
 from .models import check_floats, save_checkpoint
@@ -201,7 +202,7 @@ def quantizable(
     scheme:Scheme,  # Says what is left in floats
 )->dict[str,nn.Module]:  # Linear layers and embeddings by name
     "The layers that a scheme applies to."
-    if any(type(o).__name__ == 'Conv1D' for o in model.modules()):
+    if any(isinstance(o, Conv1D) for o in model.modules()):
         raise CompressionError(f'{type(model).__name__} keeps its weights in Conv1D layers, which are not quantized here', 'take a model with linear layers, such as Llama or Qwen')
     kinds,with_head = (nn.Linear,) if scheme.embedding_bits == 32 else (nn.Linear, nn.Embedding),scheme.head and not is_tied(model)
     found = {name: o for name,o in model.named_modules() if isinstance(o, kinds) and (with_head or name.split('.')[0] not in _HEAD)}

@@ -6,9 +6,9 @@ Docs: https://distil-nb.github.io/distil_nb/train.html.md"""
 
 # %% auto #0
 __all__ = ['weights_fingerprint', 'add_teacher_logits', 'learning_rate', 'training_rows', 'collate', 'run_epoch', 'run_part',
-           'optimizer_step', 'LossNotFinite', 'check_finite', 'adam', 'save_state', 'load_state', 'split_scores', 'Run',
-           'start_run', 'train_epoch', 'best_epoch', 'train', 'history_table', 'history_chart', 'processes',
-           'work_folder', 'check_classes', 'soft_targets', 'train_and_save', 'distil', 'train_teacher']
+           'take_step', 'optimizer_step', 'LossNotFinite', 'check_finite', 'adam', 'save_state', 'load_state',
+           'split_scores', 'Run', 'start_run', 'train_epoch', 'best_epoch', 'train', 'history_table', 'history_chart',
+           'processes', 'work_folder', 'check_classes', 'soft_targets', 'train_and_save', 'distil', 'train_teacher']
 
 # %% ../nbs/05_train.ipynb #6ba95bb5
 import copy, gc, hashlib, json, math, shutil, tempfile, time
@@ -133,9 +133,8 @@ def run_part(
         accelerator.backward(loss/settings.accumulate)
     return loss.item()
 
-# %% ../nbs/05_train.ipynb #82941b7a
-def optimizer_step(
-    accelerator:Accelerator,  # Clips
+# %% ../nbs/05_train.ipynb #d6077f17
+def take_step(
     model:nn.Module,  # Whose gradients
     optimizer:torch.optim.Optimizer,  # Of its parameters
     settings:Settings,  # Learning rate and clipping
@@ -143,7 +142,6 @@ def optimizer_step(
 ):
     "Set the learning rate, clip the gradient, take the step; modules with `before_step(done)` and `after_step()` are told of it."
     for group in optimizer.param_groups: group['lr'] = learning_rate(settings, done)
-    accelerator.unscale_gradients()
     changing = [o for o in model.modules() if hasattr(o, 'before_step')]  # parts of a model that change as it learns, such as masks
     for o in changing: o.before_step(done)
     parameters = [o for o in model.parameters() if o.grad is not None]
@@ -151,6 +149,18 @@ def optimizer_step(
     if norm > settings.clip: nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)  # spares one pass over the gradients where none is too long
     optimizer.step(); optimizer.zero_grad()
     for o in changing: o.after_step()
+
+# %% ../nbs/05_train.ipynb #82941b7a
+def optimizer_step(
+    accelerator:Accelerator,  # Has scaled the gradients, perhaps
+    model:nn.Module,  # Whose gradients
+    optimizer:torch.optim.Optimizer,  # Of its parameters
+    settings:Settings,  # Learning rate and clipping
+    done:float,  # Share of the training done, in the middle of this step
+):
+    "`take_step` with gradients of any precision."
+    accelerator.unscale_gradients()
+    take_step(model, optimizer, settings, done)
 
 # %% ../nbs/05_train.ipynb #4a8d5715
 class LossNotFinite(CompressionError): "The loss is infinite or not a number."
@@ -335,8 +345,9 @@ def processes()->PartialState:  # Which process this is, and of how many
 def work_folder(
     out:str|Path,  # Result to be
     resume:bool=False,  # Go on with what an earlier run left there? Else start anew
+    state:str='state.safetensors',  # File in it without which there is nothing to go on with
 )->Iterator[Path]:  # `out` with `.partial` behind its name
-    "A place for a run's state; it stays if an epoch was finished, or a teacher has written, and the run was not."
+    "A place for a run's state; it stays if there is one and the run was not finished."
     work,group = Path(f'{out}.partial'),processes()
     if not group.is_main_process:  # the first of several processes takes care of the folder
         group.wait_for_everyone()
@@ -346,14 +357,13 @@ def work_folder(
     try:
         with FileLock(f'{work}.lock', timeout=0):
             if work.exists() and not resume: shutil.rmtree(work)
-            work.mkdir(exist_ok=True)
-            group.wait_for_everyone()
+            work.mkdir(exist_ok=True); group.wait_for_everyone()
             try:
                 yield work
                 group.wait_for_everyone()
                 shutil.rmtree(work)
             finally:
-                if work.exists() and not any((work/o).exists() for o in ('state.safetensors', 'responses.jsonl')): shutil.rmtree(work)
+                if work.exists() and not (work/state).exists(): shutil.rmtree(work)
                 Path(f'{work}.lock').unlink(missing_ok=True)
     except Timeout: raise CompressionError(f'another run is writing to {work}', 'wait for it, or choose another --out')
 

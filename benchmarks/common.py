@@ -1,0 +1,20 @@
+"What the benchmarks share: options of every command line, and the telling of a record."
+import argparse, json
+from pathlib import Path
+
+def parser(doc:str)->argparse.ArgumentParser:
+    "A command line that starts with the benchmark's own first sentence, with `--json` and `--out`."
+    p = argparse.ArgumentParser(description=doc.split('\n')[0])
+    p.add_argument('--json', action='store_true', help='the last line is one JSON object')
+    p.add_argument('--out', type=Path, help='file for the record (JSON)')
+    return p
+
+def with_models(p:argparse.ArgumentParser)->argparse.ArgumentParser:
+    "`--data` and `--teacher`, which are the sample's if not given."
+    p.add_argument('--data', default='sample', help='as for distil-nb: sample, a file or a folder')
+    p.add_argument('--teacher', default='sample', help='folder of a float checkpoint')
+    return p
+
+def earlier(out:Path|None)->dict:
+    "What an earlier run wrote, where there is something."
+    return json.loads(out.read_text()) if out and out.exists() else {}
