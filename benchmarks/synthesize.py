@@ -9,7 +9,7 @@ import argparse, json, sys, tempfile, time
 from pathlib import Path
 
 from distil_nb.core import Settings, set_seed, write_json
-from common import parser, with_models
+from common import earlier, parser, with_models
 import pandas as pd
 from datasets import Dataset, DatasetDict
 from distil_nb.data import load_data, load_texts
@@ -54,12 +54,13 @@ def options()->argparse.Namespace:
     return p.parse_args()
 
 def main(o:argparse.Namespace):
-    "Measure, tell, write after each round."
-    data = load_data(o.data)
-    pool,found = load_texts(o.unlabeled, known=data)['text'][:] if o.unlabeled else [],dict(machine=machine(), data=Path(o.data).name, epochs=o.epochs, lr=o.lr, curve=[])
+    "Measure, tell, write after each round; rounds that `--out` holds already are not measured again."
+    data,how = load_data(o.data),dict(count=o.count, epochs=o.epochs, lr=o.lr)
+    pool,found = load_texts(o.unlabeled, known=data)['text'][:] if o.unlabeled else [],dict(curve=[], data=Path(o.data).name, machine=machine()) | earlier(o.out)
     for rows in map(int, o.rows.split(',')):
         for seed in map(int, o.seeds.split(',')):
-            found['curve'].append(one(o, data, pool, rows, seed))
+            if any(dict(rows=rows, seed=seed, **how).items() <= x.items() for x in found['curve']): continue
+            found['curve'].append(one(o, data, pool, rows, seed) | how)
             print(found['curve'][-1], file=sys.stderr, flush=True)
             if o.out: write_json(found, o.out, overwrite=True)
     print(pd.DataFrame(found['curve']).round(2).to_string(index=False))
