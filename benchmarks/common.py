@@ -18,3 +18,7 @@ def with_models(p:argparse.ArgumentParser)->argparse.ArgumentParser:
 def earlier(out:Path|None)->dict:
     "What an earlier run wrote, where there is something."
     return json.loads(out.read_text()) if out and out.exists() else {}
+
+def numbers(text:str)->list[int]:
+    "A list in one word of the command line: 1,8,32."
+    return [int(o) for o in text.split(',')]

@@ -7,7 +7,7 @@ import argparse, json, time
 from pathlib import Path
 
 from distil_nb.core import CompressionError, write_json
-from common import parser
+from common import numbers, parser
 import numpy as np
 import pandas as pd
 from distil_nb.evaluate import machine
@@ -45,7 +45,7 @@ def options()->argparse.Namespace:
     p.add_argument('--model', help='folder of a causal language model; a small random one if not given')
     p.add_argument('--prompts', type=int, default=64)
     p.add_argument('--tokens', type=int, default=48, help='new tokens of each prompt')
-    p.add_argument('--batch-sizes', type=lambda o: [int(n) for n in o.split(',')], default=[8, 32, 64])
+    p.add_argument('--batch-sizes', type=numbers, default=[8, 32, 64])
     p.add_argument('--repeats', type=int, default=5)
     return p.parse_args()
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from distil_nb.core import Settings, write_json
-from common import earlier, parser, with_models
+from common import earlier, numbers, parser, with_models
 import numpy as np
 import pandas as pd
 import torch
@@ -39,7 +39,7 @@ def parts(o, data)->list[dict]:
     (model,tokenizer),rows = load_checkpoint(o.teacher),[]
     whole = held_out_accuracy(model, tokenizer, data)
     for name in o.ways.split(','):
-        for seed in map(int, o.seeds.split(',')):
+        for seed in o.seeds:
             score = dict(importance=lambda m, t, r: importance(m, t, r, seed=seed), magnitude=lambda m, *_: magnitude(m), random=at_random(seed))[name]
             cut,out = prune(model, tokenizer, data['train'], heads=.5, neurons=.5, score=score),o.work/f'{name}_{seed}'
             if not out.exists():
@@ -88,7 +88,7 @@ def zeros(o, data)->list[dict]:
     more = DatasetDict(data, unlabeled=load_texts(o.unlabeled, known=data)) if o.unlabeled else data
     for name,(plan,how) in ZEROS.items():
         once = held_out_accuracy(sparsify(model, replace(plan, movement=False)), tokenizer, data)
-        for seed in map(int, o.seeds.split(',')):
+        for seed in o.seeds:
             out = o.work/f'zeros_{fingerprint(asdict(plan), how)}_{seed}'
             if not out.exists(): train_sparse(o.teacher, more, out, plan, o.teacher, Settings(seed=seed, **how), report=lambda e: print(name, seed, e['epoch'], file=sys.stderr))
             small,_ = load_checkpoint(out)
@@ -103,7 +103,7 @@ def options()->argparse.Namespace:
     p = with_models(parser(__doc__))
     p.add_argument('--unlabeled', help='file of more texts')
     p.add_argument('--work', type=Path, default=Path(tempfile.gettempdir())/'distil-nb-prune', help='folder for recovered models')
-    p.add_argument('--seeds', default='0,1,2')
+    p.add_argument('--seeds', type=numbers, default=[0, 1, 2])
     p.add_argument('--ways', default='importance,magnitude,random')
     p.add_argument('--epochs', type=int, default=3)
     p.add_argument('--measure', default='speed,vocabulary,parts,zeros')

@@ -12,7 +12,7 @@ import argparse, json, sys, tempfile
 from pathlib import Path
 
 from distil_nb.core import Settings, set_seed, write_json
-from common import earlier, parser, with_models
+from common import earlier, numbers, parser, with_models
 import numpy as np
 import pandas as pd
 import torch
@@ -101,7 +101,7 @@ def options()->argparse.Namespace:
     p = with_models(parser(__doc__))
     p.add_argument('--student', help='folder of a smaller one, with the same tokenizer')
     p.add_argument('--work', type=Path, default=Path(tempfile.gettempdir())/'distil-nb-qat', help='folder for trained models')
-    p.add_argument('--seeds', default='0,1,2')
+    p.add_argument('--seeds', type=numbers, default=[0, 1, 2])
     p.add_argument('--epochs', type=int, default=5)
     p.add_argument('--parts', default='ptq,qat,parity,latency')
     return p.parse_args()
@@ -110,7 +110,7 @@ def main(o:argparse.Namespace):
     "Measure, tell, write; parts that are not asked for stay as they are in `--out`."
     data,sources = load_data(o.data),dict(teacher=o.teacher) | (dict(student=o.student) if o.student else {})
     found = earlier(o.out)
-    work = dict(ptq=lambda: ptq(sources, data), qat=lambda: qat(sources, data, [int(s) for s in o.seeds.split(',')], o.epochs, o.work),
+    work = dict(ptq=lambda: ptq(sources, data), qat=lambda: qat(sources, data, o.seeds, o.epochs, o.work),
                 parity=lambda: parity(sources), latency=lambda: speeds(data, o.teacher))
     for part in o.parts.split(','):
         found |= {part: work[part](), 'machine': machine(), 'data': Path(o.data).name}
