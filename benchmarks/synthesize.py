@@ -59,7 +59,8 @@ def amounts(o, data, pool:list[str], rows:int, seed:int)->list[dict]:
     "More and more made texts; the largest number may be less than asked for, if nothing new comes."
     tokenizer,few = load_checkpoint(o.teacher)[1],few_rows(data, rows, seed)
     made,_ = made_texts(o, few, max(o.amounts), seed)
-    return [dict(made_texts=n, made=student_accuracy(o, tokenizer, with_texts(few, made[:n]), data, seed, .5)) for n in sorted({min(n, len(made)) for n in o.amounts})]
+    there = {min(n, len(made)): n for n in sorted(o.amounts, reverse=True)}
+    return [dict(wanted=there[n], made_texts=n, made=student_accuracy(o, tokenizer, with_texts(few, made[:n]), data, seed, .5)) for n in sorted(there)]
 
 def options()->argparse.Namespace:
     "The command line."
