@@ -1,5 +1,5 @@
 "Things that more than one test file needs."
-import json, os, subprocess, sys
+import json, os, signal, subprocess, sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,9 @@ def clean_env(**more):
     return {k: v for k,v in os.environ.items() if not k.startswith(('HF_', 'TRANSFORMERS_', 'HUGGING'))} | more
 
 def start(*words, **env):
-    "Start `distil-nb` as a process of its own."
+    "Start `distil-nb` as a process of its own, which hears Ctrl-C also where the tests run in the background of a script (there it would be ignored)."
     return subprocess.Popen([Path(sys.executable).with_name('distil-nb'), *map(str, words)], env=clean_env(**env), text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 def finish(process, timeout=240):
     "Exit status, standard output, standard error."
