@@ -60,19 +60,23 @@ def clip_gradient(
     norm = nn.utils.get_total_norm([o.grad for o in parameters])
     if norm > longest: nn.utils.clip_grads_with_norm_(parameters, longest, norm)  # else one pass is spared
 
-# %% ../nbs/08_optimizer.ipynb #0f29dd6d
+# %% ../nbs/08_optimizer.ipynb #3d07721b
 def take_step(
     model:nn.Module,  # Whose gradients
     optimizer:torch.optim.Optimizer,  # Of its parameters
     settings:Settings,  # Learning rate and clipping
     done:float,  # Share of the training done, in the middle of this step
+    scaler:torch.amp.GradScaler|None=None,  # Has scaled the loss, where precision is fp16
 ):
     "Set the learning rate, clip the gradient, take the step, and tell the modules that change with it."
+    scaler = scaler or torch.amp.GradScaler(enabled=False)
     for group in optimizer.param_groups: group['lr'] = learning_rate(settings, done)
     changing = [o for o in model.modules() if hasattr(o, 'before_step')]
+    scaler.unscale_(optimizer)
     for o in changing: o.before_step(done)
     clip_gradient(model, settings.clip)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()
     optimizer.zero_grad()
     for o in changing: o.after_step()
 
