@@ -173,7 +173,8 @@ def text_columns(
             f'its columns are {some_of(rows.column_names)}; name one with {option}')
     unused = [o for o in rows.column_names if o not in columns.values()]
     _check_unused(columns['text'], unused, where)
-    if unused: tell(f'columns that are not used: {some_of(unused)} ({where})')
+    if unused and 'labels' in columns:
+        tell(f'columns that are not used: {some_of(unused)} ({where})')
     rows = rows.select_columns(list(dict.fromkeys(columns.values())))
     return rows.rename_columns({v: k for k,v in columns.items() if v != k})
 

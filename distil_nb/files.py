@@ -110,6 +110,8 @@ def _table_rows(path:Path)->Iterator[tuple[int,list[str]]]:
         try:
             for row in rows:
                 if row: yield rows.line_num, row
+        except UnicodeDecodeError as e:
+            raise CompressionError(f'{path} is no UTF-8 ({e})', 'save it as UTF-8') from e
         except csv.Error as e:
             raise CompressionError(f'{path}, line {rows.line_num}: {e}',
                 'put quotes around a cell that holds one, and double those inside') from e
