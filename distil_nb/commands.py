@@ -123,7 +123,8 @@ def quantize_model(
 # %% ../nbs/25_commands.ipynb #a95af867
 def _rounded(model, tokenizer, plan, data, share:float, seed:int):
     "A quantized copy."
-    from distil_nb.quantize import calibrate, quantize, quantize_nf4
+    from distil_nb.calibrate import calibrate, quantize_nf4
+    from distil_nb.quantize import quantize
     from distil_nb.train import as_data
     if plan is None: return quantize_nf4(model, tokenizer)
     if plan.activations != 'static': return quantize(model, plan)
