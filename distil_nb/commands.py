@@ -244,11 +244,11 @@ def prune_and_recover(
     from distil_nb.sparsify import train_sparse
     from distil_nb.train import distil
     small,own,record = cut(model, rows, cuts)
-    teacher = teacher or model
+    teacher,note = teacher or model,{k: record[k] for k in ('source', 'pruned', 'bytes_before')}
     with tempfile.TemporaryDirectory() as tmp:
         save_checkpoint(small, own, start := f'{tmp}/cut')
-        if zeros: return train_sparse(start, rows, out, zeros, teacher, settings, *how, record)
-        return distil(teacher, rows, out, None, start, settings, *how, record)
+        if zeros: return train_sparse(start, rows, out, zeros, teacher, settings, *how, note)
+        return distil(teacher, rows, out, None, start, settings, *how, note)
 
 # %% ../nbs/25_commands.ipynb #c8eccec6
 def measure_model(
