@@ -20,8 +20,8 @@ import typer
 from fastcore.docments import docments
 from typer.exceptions import TyperException
 from .commands import (check_apart, check_cuts, check_quantizing, cut, demo_results,
-    demo_students, hand_over, layer_numbers, load_rows, measure_model, planned_scheme, planned_zeros,
-    predict_texts, prune_and_recover, quantize_model)
+    demo_students, hand_over, layer_numbers, load_rows, measure_model, planned_scheme,
+    planned_zeros, predict_texts, prune_and_recover, quantize_model)
 from .core import (CompressionError, Settings, atomic_path, check_target, one_line,
     passive_threads, write_json)
 
@@ -289,8 +289,9 @@ def prune(
 ):
     "Remove layers, heads, neurons and tokens, set weights to zero, and win the accuracy back."
     cuts = dict(layers=layers, heads=heads, neurons=neurons)
-    cuts = cuts | dict(anywhere=anywhere, vocabulary=vocabulary)
     zeros = planned_zeros(sparsity, anywhere, movement, pattern, recover)
+    share = zeros.share if zeros else 0.
+    cuts = cuts | dict(anywhere=anywhere, vocabulary=vocabulary, sparsity=share, pattern=pattern)
     check_cuts(zeros or layers or heads or neurons or vocabulary, recover, teacher)
     _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, *separate(options))
 

@@ -130,8 +130,8 @@ def _check_row(path:Path, line:int, row:list[str], names:list[str]):
     if len(row) != len(names):
         raise CompressionError(f'{path}, line {line}: {len(row)} cells, {len(names)} in the header',
             'write each row like the header, with quotes around a cell that holds a comma')
-    quoted = [o for o in row if len(o) > 1 and o[0] == o[-1] == '"']
-    if quoted and path.suffix.lower() == '.tsv':
+    if path.suffix.lower() != '.tsv': return
+    if quoted := [o for o in row if len(o) > 1 and o[0] == o[-1] == '"']:
         raise CompressionError(f'{path}, line {line}: {quoted[0][:40]} may be meant with its '
             'quotes or without', 'write the file as CSV')
 

@@ -64,10 +64,13 @@ def rows_fingerprint(
 def code_fingerprint(
     *functions:Callable,  # Whose source decides the outcome
 )->str:  # Another one as soon as a letter of it changes
-    "Names code by its source, or by its instructions where there is no source."
+    "Names code by its source and its instructions: what `eval` has made has no source of its own."
     def said(function):
-        try: return inspect.getsource(function)
-        except OSError: return [function.__code__.co_code.hex(), repr(function.__code__.co_consts)]
+        parts,code = [],getattr(function, '__code__', None)
+        with suppress(OSError, TypeError): parts.append(inspect.getsource(function))
+        if code is None: return parts
+        values = [repr(o) for o in code.co_consts if not inspect.iscode(o)]
+        return [*parts, code.co_code.hex(), code.co_names, values]
     return fingerprint(*map(said, functions))
 
 # %% ../nbs/03_tokens.ipynb #f772d44c
