@@ -288,10 +288,9 @@ def prune(
     **options,  # Of the training
 ):
     "Remove layers, heads, neurons and tokens, set weights to zero, and win the accuracy back."
-    cuts = dict(layers=layers, heads=heads, neurons=neurons)
     zeros = planned_zeros(sparsity, anywhere, movement, pattern, recover)
-    share = zeros.share if zeros else 0.
-    cuts = cuts | dict(anywhere=anywhere, vocabulary=vocabulary, sparsity=share, pattern=pattern)
+    cuts = dict(layers=layers, heads=heads, neurons=neurons, anywhere=anywhere, vocabulary=vocabulary,
+        sparsity=zeros.share if zeros else 0., pattern=pattern)
     check_cuts(zeros or layers or heads or neurons or vocabulary, recover, teacher)
     _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, *separate(options))
 

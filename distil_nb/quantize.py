@@ -300,7 +300,7 @@ def quantizable(
     floats = floats_left(model, scheme) if floats is None else floats
     with_head = scheme.head and not is_tied(model)
     def taken(name, o):
-        if isinstance(o, nn.Embedding): return name not in floats
+        if isinstance(o, nn.Embedding): return scheme.embedding_bits < 32 and name not in floats
         return isinstance(o, MATRICES) and (with_head or name.split('.')[0] not in HEADS)
     found = {name: o for name,o in model.named_modules() if taken(name, o)}
     for name,o in found.items():

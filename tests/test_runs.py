@@ -93,7 +93,7 @@ def test_fresh_installation(tmp_path):
     subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp_path, ROOT], check=True, timeout=240)
     wheel, = tmp_path.glob('*.whl')
     subprocess.run([sys.executable, '-m', 'zipfile', '-e', wheel, tmp_path/'site'], check=True)
-    code = 'import distil_nb; from distil_nb.models import *; m,t = load_checkpoint("sample"); print(distil_nb.__file__, count_parameters(m))'.replace('count_parameters(m)', 'm.num_parameters()')
+    code = 'import distil_nb; from distil_nb.models import load_checkpoint; m,t = load_checkpoint("sample"); print(distil_nb.__file__, count_parameters(m))'.replace('count_parameters(m)', 'm.num_parameters()')
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=clean_env(PYTHONPATH=str(tmp_path/'site')), capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == [str(tmp_path/'site'/'distil_nb'/'__init__.py'), '1099138'], done.stderr
     metadata = next((tmp_path/'site').glob('*.dist-info/METADATA')).read_text()
