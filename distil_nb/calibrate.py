@@ -38,6 +38,14 @@ class _Range:
         if share == 1: return self.low, self.high
         return tuple(np.quantile(torch.cat(self.seen).numpy(), [1 - share, share]).tolist())
 
+# %% ../nbs/12_calibrate.ipynb #8b82b517
+def _check_calibration(share:float, rows:Dataset):
+    "Refuse what cannot tell a range."
+    if not .5 < share <= 1:
+        raise CompressionError(f'share must be above 0.5 and at most 1, got {share}')
+    if not len(rows):
+        raise CompressionError('there are no rows to calibrate with', 'give some training texts')
+
 # %% ../nbs/12_calibrate.ipynb #013cd741
 @torch.inference_mode()
 def calibrate(
@@ -50,8 +58,7 @@ def calibrate(
     seed:int=0,  # Of the draw
 )->dict[str,tuple[float,float]]:  # Smallest and largest input of each linear layer
     "See how far the activations reach. Wu et al. 2020 (arXiv 2004.09602), section 3."
-    if not .5 < share <= 1: raise CompressionError(f'share must be above 0.5 and at most 1, got {share}')
-    if not len(rows): raise CompressionError('there are no rows to calibrate with', 'give some training texts')
+    _check_calibration(share, rows)
     rows = rows.shuffle(seed).select(range(min(limit, len(rows))))
     encoded = tokenize(rows, tokenizer, max_tokens(model, tokenizer)).remove_columns('text')
     parts = cut_by_length(column(encoded, 'length'), 32, spare=0)  # no padding: it would count
@@ -60,7 +67,8 @@ def calibrate(
     hooks = [o.register_forward_pre_hook(watch[name]) for name,o in layers.items()]
     torch.manual_seed(seed)
     try:
-        for part in progress(parts, 'calibrating'): model(**pad(inputs_of(encoded, part), tokenizer))
+        for part in progress(parts, 'calibrating'):
+            model(**pad(inputs_of(encoded, part), tokenizer))
     finally:
         for o in hooks: o.remove()
     return {name: o.reach(share) for name,o in watch.items()}
@@ -73,12 +81,15 @@ def quantize_nf4(
     "4-bit NormalFloat. Dettmers et al. 2023 (arXiv 2305.14314), section 3."
     check_floats(model)
     if getattr(model, 'compression', []):
-        raise CompressionError('bitsandbytes cannot quantize a model whose shape has been changed', 'take weight-int4')
+        raise CompressionError('bitsandbytes cannot quantize a model whose shape has been changed',
+            'take weight-int4')
     optional('bitsandbytes', 'nf4')
     from transformers import BitsAndBytesConfig
-    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_compute_dtype=torch.float32,
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4',
+        bnb_4bit_compute_dtype=torch.float32,
         llm_int8_skip_modules=[*HEADS])
     with tempfile.TemporaryDirectory() as tmp, quiet():
         save_checkpoint(model, tokenizer, f'{tmp}/float')
-        return type(model).from_pretrained(f'{tmp}/float', dtype=torch.float32, quantization_config=config,
+        return type(model).from_pretrained(f'{tmp}/float', dtype=torch.float32,
+            quantization_config=config,
             device_map='cpu', trust_remote_code=False).eval()

@@ -289,8 +289,8 @@ def prune(
 ):
     "Remove layers, heads, neurons and tokens, set weights to zero, and win the accuracy back."
     zeros = planned_zeros(sparsity, anywhere, movement, pattern, recover)
-    cuts = dict(layers=layers, heads=heads, neurons=neurons, anywhere=anywhere, vocabulary=vocabulary,
-        sparsity=zeros.share if zeros else 0., pattern=pattern)
+    cuts = dict(layers=layers, heads=heads, neurons=neurons, anywhere=anywhere,
+        vocabulary=vocabulary, sparsity=zeros.share if zeros else 0., pattern=pattern)
     check_cuts(zeros or layers or heads or neurons or vocabulary, recover, teacher)
     _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, *separate(options))
 

@@ -39,16 +39,22 @@ def softmax(
 def scores(
     labels,  # True classes `(rows,)`
     logits,  # `(rows, classes)`, NumPy or on the CPU
-)->dict:  # `accuracy`, `precision`, `recall`, `f1`, `roc_auc` (None where a class has no row), `loss` (nats), `n`
-    "Quality of predictions, by scikit-learn; macro averages beyond two classes."
-    from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support, roc_auc_score
+)->dict:  # `accuracy`, `precision`, `recall`, `f1`, `roc_auc`, `loss` (nats), `n`
+    """Quality of predictions, by scikit-learn; macro averages beyond two classes. `roc_auc` is None
+    where a class has no row."""
+    from sklearn.metrics import (accuracy_score, log_loss, precision_recall_fscore_support,
+        roc_auc_score)
     labels,logits = np.asarray(labels),np.asarray(logits, dtype=np.float64)
-    if len(labels) != len(logits): raise ValueError(f'{len(labels)} labels for {len(logits)} rows of logits')
+    if len(labels) != len(logits):
+        raise ValueError(f'{len(labels)} labels for {len(logits)} rows of logits')
     p,classes = softmax(logits),logits.shape[1]
     average = 'binary' if classes == 2 else 'macro'
-    precision,recall,f1,_ = precision_recall_fscore_support(labels, p.argmax(-1), average=average, zero_division=0)
-    auc = roc_auc_score(labels, p[:, 1] if classes == 2 else p, multi_class='ovr') if len(set(labels)) == classes else None
-    found = dict(accuracy=accuracy_score(labels, p.argmax(-1)), precision=precision, recall=recall, f1=f1, roc_auc=auc,
+    precision,recall,f1,_ = precision_recall_fscore_support(labels, p.argmax(-1), average=average,
+        zero_division=0)
+    auc = roc_auc_score(labels, p[:, 1] if classes == 2 else p,
+        multi_class='ovr') if len(set(labels)) == classes else None
+    found = dict(accuracy=accuracy_score(labels, p.argmax(-1)), precision=precision, recall=recall,
+        f1=f1, roc_auc=auc,
                  loss=log_loss(labels, p, labels=range(classes)))
     return {k: None if v is None else float(v) for k,v in found.items()} | dict(n=len(labels))
 
@@ -70,7 +76,8 @@ def confusion(
     from sklearn.metrics import confusion_matrix
     logits = np.asarray(logits)
     names = names or [str(i) for i in range(logits.shape[1])]
-    return pd.DataFrame(confusion_matrix(labels, logits.argmax(-1), labels=range(len(names))), pd.Index(names, name='true'), pd.Index(names, name='predicted'))
+    return pd.DataFrame(confusion_matrix(labels, logits.argmax(-1), labels=range(len(names))),
+        pd.Index(names, name='true'), pd.Index(names, name='predicted'))
 
 # %% ../nbs/06_evaluate.ipynb #430fee86
 def _first_only(module, inputs, output): return output[:, :1]
@@ -84,7 +91,8 @@ def _cut_last_layer(norm:nn.Module):
 
 # %% ../nbs/06_evaluate.ipynb #f4fb807e
 def _last_norm(model)->nn.Module|None:
-    "The end of the attention half of the last layer, where the model computes the same logits from its first token alone."
+    """The end of the attention half of the last layer, where the model computes the same logits
+    from its first token alone."""
     if not isinstance(model, nn.Module): return None
     if '_reads_first_token' not in model.__dict__:
         model.__dict__['_reads_first_token'] = _reads_first_token(model)
@@ -103,7 +111,8 @@ def _reads_first_token(model:PreTrainedModel)->bool:
     try:
         whole = model.eval()(**batch).logits
         with _cut_last_layer(layers[-1].get_submodule(row.norm)): first = model(**batch).logits
-        return first.shape == whole.shape and bool((first - whole).abs().max() <= 1e-4*whole.abs().max().clamp(min=1e-3))
+        if first.shape != whole.shape: return False
+        return bool((first - whole).abs().max() <= 1e-4*whole.abs().max().clamp(min=1e-3))
     except (RuntimeError, IndexError, ValueError, AttributeError): return False
     finally: model.train(training)
 
@@ -112,7 +121,8 @@ def _reads_first_token(model:PreTrainedModel)->bool:
 def first_token_only(
     model:PreTrainedModel,  # Classifier; inside the block it gives logits alone, no hidden states
 ):
-    "The last layer's feed-forward half sees the first token alone, where the model has been seen to need no other."
+    """The last layer's feed-forward half sees the first token alone, where the model has been seen
+    to need no other."""
     norm = _last_norm(model)
     with _cut_last_layer(norm) if norm is not None else nullcontext(): yield
 
@@ -125,16 +135,18 @@ def batched_logits(
     batch_size:int=32,  # Rows at a time
     title:str='',  # Of the progress bar; none without
     precision:str='no',  # Of the products: no, bf16 or fp16
-)->np.ndarray:  # `(rows, classes)`, 32-bit floats, in the order given; `CompressionError` if one is not finite
-    "Logits, computed in batches of like length."
-    lengths = column(encoded, 'length') if isinstance(encoded, Dataset) else list(map(len, encoded['input_ids']))
+)->np.ndarray:  # `(rows, classes)`, 32-bit floats, in the order given
+    "Logits, in batches of like length; `CompressionError` if one is not finite."
+    lengths = column(encoded, 'length') if isinstance(encoded,
+        Dataset) else list(map(len, encoded['input_ids']))
     training,parts = model.training,cut_by_length(lengths, batch_size)
     model.eval()
     out = np.zeros((len(lengths), model.config.num_labels), np.float32)
     with quiet(), first_token_only(model), _products(precision, model):
         # the longest first: if memory is short, it shows at once
         for part in progress(parts[::-1], title) if title else parts:
-            batch = {k: v.to(model.device) for k,v in pad(inputs_of(encoded, part), tokenizer).items()}
+            batch = {k: v.to(model.device) for k,v in pad(inputs_of(encoded, part),
+                tokenizer).items()}
             out[part] = model(**batch).logits.float().cpu()
     model.train(training)
     return _check_logits(out)
@@ -153,13 +165,14 @@ def inputs_of(
 def _products(precision:str, model):
     "Matrix products in this precision; everything else in 32-bit floats."
     if precision == 'no': return nullcontext()
-    return torch.autocast(model.device.type, dict(bf16=torch.bfloat16, fp16=torch.float16)[precision])
+    return torch.autocast(model.device.type,
+        dict(bf16=torch.bfloat16, fp16=torch.float16)[precision])
 
 def _check_logits(logits:np.ndarray)->np.ndarray:
     "The same, if every one is a number."
     if len(bad := np.flatnonzero(~np.isfinite(logits).all(-1))):
         raise CompressionError(f'the model answers row {bad[0]} with {logits[bad[0]].tolist()}',
-            'its weights are damaged, or too large for the precision: give another checkpoint, or precision no')
+            'its weights are damaged, or too large for this precision: try precision no')
     return logits
 
 # %% ../nbs/06_evaluate.ipynb #2037ffe7
@@ -170,7 +183,8 @@ def _tell_cut(model, lengths:np.ndarray, limit:int):
     cut = int((lengths >= limit).sum())
     if not cut or id(model) in _said: return
     _said.add(id(model))
-    print(f'distil-nb: {cut} of {len(lengths)} texts are cut to the {limit} tokens that the model takes', file=sys.stderr)
+    what = f'{cut} of {len(lengths)} texts are cut to the {limit} tokens that the model takes'
+    print(f'distil-nb: {what}', file=sys.stderr)
 
 # %% ../nbs/06_evaluate.ipynb #7208ee00
 def split_logits(
@@ -193,8 +207,10 @@ def held_out_accuracy(
     data,  # Splits with `text` and `labels`
     splits:tuple=('validation', 'test'),  # Taken together
 )->float:  # Per cent
-    "One number for many small experiments, on as many rows as there are that nothing was trained on."
-    hits = [split_logits(model, tokenizer, data[o]).argmax(-1) == column(data[o], 'labels') for o in splits]
+    """One number for many small experiments, on as many rows as there are that nothing was trained
+    on."""
+    hits = [split_logits(model, tokenizer, data[o]).argmax(-1) == column(data[o], 'labels')
+        for o in splits]
     return 100*float(np.concatenate(hits).mean())
 
 # %% ../nbs/06_evaluate.ipynb #82a3853f
@@ -239,21 +255,34 @@ def latency(
     times = []
     for i in range(-warmup, repeats):
         batch = [texts[(i*batch_size + j)%len(texts)] for j in range(batch_size)]
-        start = time.perf_counter(); classify(batch); times.append(1000*(time.perf_counter() - start))
-    return dict(median=float(np.median(times[warmup:])), p95=float(np.quantile(times[warmup:], .95)))
+        start = time.perf_counter()
+        classify(batch)
+        times.append(1000*(time.perf_counter() - start))
+    return dict(median=float(np.median(times[warmup:])),
+        p95=float(np.quantile(times[warmup:], .95)))
 
 # %% ../nbs/06_evaluate.ipynb #d0245749
-_INT8 = {'VNNI': {'avx512_vnni', 'avx_vnni'}, 'AMX': {'amx_int8'}, 'dot products': {'asimddp'}, 'i8mm': {'i8mm'}}  # as Linux spells them, x86 and ARM
+# products of small numbers, as Linux spells them on x86 and ARM
+_INT8 = {'VNNI': {'avx512_vnni', 'avx_vnni'}, 'AMX': {'amx_int8'}, 'dot products': {'asimddp'},
+    'i8mm': {'i8mm'}}
+_BF16 = {'AVX512': {'avx512_bf16'}, 'AMX': {'amx_bf16'}, 'bf16': {'bf16'}}
 
 # %% ../nbs/06_evaluate.ipynb #a1062b79
-def machine()->dict:  # `processor`, `int8` (its instructions for products of 8-bit numbers, where Linux tells), `threads` (of PyTorch), `torch`
-    "What the figures were measured on."
+def machine(
+)->dict:  # `processor`, `int8` and `bf16`, `threads` (of PyTorch), `torch`
+    """What the figures were measured on. `int8` and `bf16` name the instructions for products of
+    8-bit integers and of bfloat16 numbers, where Linux tells."""
     cpu,flags = platform.processor() or platform.machine(),set()
     if (info := Path('/proc/cpuinfo')).exists():
-        told = {k.strip(): v.strip() for k,v in (line.split(':', 1) for line in info.read_text().splitlines() if ':' in line)}
-        cpu,flags = told.get('model name', cpu),set((told.get('flags') or told.get('Features', '')).split())
-    int8 = [name for name,words in _INT8.items() if flags & words]
-    return dict(processor=cpu, int8=' '.join(int8) or ('none' if flags else 'unknown'), threads=torch.get_num_threads(), torch=torch.__version__)
+        lines = [o.split(':', 1) for o in info.read_text().splitlines() if ':' in o]
+        told = {k.strip(): v.strip() for k,v in lines}
+        cpu = told.get('model name', cpu)
+        flags = set((told.get('flags') or told.get('Features', '')).split())
+    def has(kinds):
+        found = [name for name,words in kinds.items() if flags & words]
+        return ' '.join(found) or ('none' if flags else 'unknown')
+    return dict(processor=cpu, int8=has(_INT8), bf16=has(_BF16), threads=torch.get_num_threads(),
+        torch=torch.__version__)
 
 # %% ../nbs/06_evaluate.ipynb #6010bfa2
 def measure(
@@ -266,12 +295,15 @@ def measure(
     size:int|None=None,  # Bytes on disk, where known
     logits:np.ndarray|None=None,  # Of these rows, if they have been computed already
     batch_sizes:tuple=(1, 32),  # For the latency; empty for none
-)->dict:  # Scores, `parameters`, `bytes_on_disk`, `latency_ms` and `latency_p95_ms` by batch size, `data`, `split`, `machine`
-    "Quality, size and speed of one classifier on the same terms as every other."
+)->dict:  # Scores, and what is named below
+    """Quality, size and speed of one classifier on the same terms as every other: `parameters`,
+    `bytes_on_disk`, `latency_ms` and `latency_p95_ms` by batch size, `data`, `split`, `machine`."""
     texts = rows['text'][:]
     times = {b: latency(classify, texts, b) for b in batch_sizes}
-    return dict(name=name, **scores(rows['labels'][:], classify(texts) if logits is None else logits), parameters=parameters, bytes_on_disk=size,
-        latency_ms={str(b): o['median'] for b,o in times.items()}, latency_p95_ms={str(b): o['p95'] for b,o in times.items()},
+    return dict(name=name, **scores(rows['labels'][:], classify(texts) if logits is None
+        else logits), parameters=parameters, bytes_on_disk=size,
+        latency_ms={str(b): o['median'] for b,o in times.items()},
+        latency_p95_ms={str(b): o['p95'] for b,o in times.items()},
         data=data, split=split, machine=machine())
 
 # %% ../nbs/06_evaluate.ipynb #c1a4bff9
@@ -284,23 +316,26 @@ def measure_checkpoint(
     **options,  # For `measure`
 )->dict:  # As `measure`
     "Measure a transformer."
-    return measure(name, classifier(model, tokenizer), rows, parameters=model.num_parameters(), size=size or bytes_in_memory(model), **options)
+    return measure(name, classifier(model, tokenizer), rows, parameters=model.num_parameters(),
+        size=size or bytes_in_memory(model), **options)
 
 # %% ../nbs/06_evaluate.ipynb #4852c280
 def tfidf_baseline(
     rows:Dataset,  # Training rows, `text` and `labels`
     seed:int=0,  # Of the solver
-)->tuple[Classifier,int,int]:  # Classifier, number of coefficients, bytes of coefficients and vocabulary
+)->tuple[Classifier,int,int]:  # Classifier, coefficients, bytes of these and the vocabulary
     "Character n-grams and logistic regression (scikit-learn)."
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    grams,fit = TfidfVectorizer(analyzer='char', ngram_range=(2, 5), sublinear_tf=True, min_df=2),LogisticRegression(C=10, max_iter=1000, random_state=seed)
+    grams,fit = TfidfVectorizer(analyzer='char', ngram_range=(2, 5), sublinear_tf=True,
+        min_df=2),LogisticRegression(C=10, max_iter=1000, random_state=seed)
     fit.fit(grams.fit_transform(rows['text'][:]), rows['labels'][:])
     def classify(texts:list[str])->np.ndarray:
         margin = fit.decision_function(grams.transform(texts))
         return np.stack([-margin/2, margin/2], -1) if margin.ndim == 1 else margin
     count = fit.coef_.size + fit.intercept_.size
-    return classify, count, fit.coef_.nbytes + grams.idf_.nbytes + sum(len(o.encode()) for o in grams.vocabulary_)
+    return classify, count, fit.coef_.nbytes + grams.idf_.nbytes + sum(len(o.encode())
+        for o in grams.vocabulary_)
 
 # %% ../nbs/06_evaluate.ipynb #d9f433d0
 def results_table(
@@ -308,9 +343,12 @@ def results_table(
 )->pd.DataFrame:  # One row each
     "Results side by side, in units for people."
     def row(r):
-        return {'accuracy %': 100*r['accuracy'], '± se': 100*standard_error(r['accuracy'], r['n']), 'F1 %': 100*r['f1'],
-                'parameters': r['parameters'], 'MB': (r['bytes_on_disk'] or np.nan)/1e6, **{f'ms, batch {b}': v for b,v in r['latency_ms'].items()}}
-    return pd.DataFrame([row(r) for r in results], index=pd.Index([r['name'] for r in results], name='model')).round(2)
+        return {'accuracy %': 100*r['accuracy'], '± se': 100*standard_error(r['accuracy'], r['n']),
+            'F1 %': 100*r['f1'],
+                'parameters': r['parameters'], 'MB': (r['bytes_on_disk'] or np.nan)/1e6,
+                **{f'ms, batch {b}': v for b,v in r['latency_ms'].items()}}
+    return pd.DataFrame([row(r) for r in results],
+        index=pd.Index([r['name'] for r in results], name='model')).round(2)
 
 # %% ../nbs/06_evaluate.ipynb #138028f4
 def results_chart(
@@ -324,11 +362,15 @@ def results_chart(
     slowest = max(r['latency_ms']['1'] for r in results)
     for i,r in enumerate(results):
         x,y,ms = r['bytes_on_disk']/1e6,100*r['accuracy'],r['latency_ms']['1']
-        ax.errorbar(x, y, 100*standard_error(r['accuracy'], r['n']), color=f'C{i}', alpha=.4, capsize=3)
+        ax.errorbar(x, y, 100*standard_error(r['accuracy'], r['n']), color=f'C{i}', alpha=.4,
+            capsize=3)
         ax.scatter(x, y, s=500*ms/slowest, color=f'C{i}', alpha=.6)
         ax.plot([], [], 'o', color=f'C{i}', alpha=.6, label=f'{r["name"]}, {ms:.1f} ms')
-    ax.set(xscale='log', xlabel='size, MB', ylabel='accuracy, %', title=title or f'{results[0]["data"]}, {results[0]["split"]} split, {results[0]["n"]} rows')
-    ax.minorticks_off(); ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5))); ax.xaxis.set_major_formatter('{x:g}')
-    ax.margins(x=.2, y=.15); ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False); fig.tight_layout()
+    ax.set(xscale='log', xlabel='size, MB', ylabel='accuracy, %', title=title
+        or f'{results[0]["data"]}, {results[0]["split"]} split, {results[0]["n"]} rows')
+    ax.minorticks_off(); ax.xaxis.set_major_locator(LogLocator(subs=(1, 2,
+        5))); ax.xaxis.set_major_formatter('{x:g}')
+    ax.margins(x=.2, y=.15); ax.legend(loc='center left', bbox_to_anchor=(1, .5),
+        frameon=False); fig.tight_layout()
     plt.close(fig)
     return fig

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 from . import architectures
-from .architectures import architecture_of, check_same, head_size, layers_of, matrix, max_tokens, set_neurons
+from .architectures import (architecture_of, check_same, head_size, layers_of, matrix,
+    max_tokens, set_neurons)
 from .checkpoints import check_floats, note_change
 from .data import column
 from .evaluate import inputs_of, scores, split_logits
@@ -36,7 +37,8 @@ def widths(
     "How many heads and neurons there are."
     row,layers = architecture_of(model),layers_of(model)
     def columns(name): return [matrix(o.get_submodule(name)).shape[1] for o in layers]
-    heads = [o//head_size(model) for o in columns(row.out)] if row.heads else [model.config.num_attention_heads]*len(layers)
+    heads = [model.config.num_attention_heads]*len(layers)
+    if row.heads: heads = [o//head_size(model) for o in columns(row.out)]
     return dict(heads=heads, neurons=columns(row.down))
 
 # %% ../nbs/15_prune.ipynb #ba31b7bb
@@ -47,7 +49,8 @@ def _narrow(layer:nn.Module, keep:Tensor, dim:int)->nn.Module:
     if isinstance(layer, Conv1D): new = Conv1D(rows, columns)
     else: new = type(layer)(columns, rows, layer.bias is not None)
     architectures.set_matrix(new, weight)
-    if layer.bias is not None: new.bias.data = (layer.bias.detach()[keep] if dim == 0 else layer.bias.detach()).clone()
+    if layer.bias is not None:
+        new.bias.data = (layer.bias.detach()[keep] if dim == 0 else layer.bias.detach()).clone()
     return new
 
 # %% ../nbs/15_prune.ipynb #46ae4f43
@@ -84,15 +87,19 @@ def prune_parts(
     heads:list[list[int]]|None=None,  # Heads to keep in each layer, ascending; all if not said
     neurons:list[list[int]]|None=None,  # Neurons to keep in each layer, ascending; all if not said
 )->PreTrainedModel:  # A new model, physically smaller
-    """Remove heads and neurons. A uniform number of neurons goes into the configuration, everything else into
-    `compression`. `CompressionError` if the result does not compute what is left."""
+    """Remove heads and neurons. A uniform number of neurons goes into the configuration, everything
+    else into `compression`. `CompressionError` if the result does not compute what is left."""
     check_floats(model)
     if heads is not None: check_heads(model)
-    row,size,small,silenced = architecture_of(model),head_size(model),copy.deepcopy(model),copy.deepcopy(model)
+    row,size = architecture_of(model),head_size(model)
+    small,silenced = copy.deepcopy(model),copy.deepcopy(model)
     for i,(layer,whole) in enumerate(zip(layers_of(small), layers_of(silenced))):
-        for kept,sources,target,width in ((heads, row.heads, row.out, size), (neurons, row.up, row.down, 1)):
+        for kept,sources,target,width in ((heads, row.heads, row.out, size),
+            (neurons, row.up, row.down, 1)):
             if kept is None: continue
-            if not kept[i]: raise CompressionError('a layer would be left without heads or neurons', 'keep at least one of each')
+            if not kept[i]:
+                raise CompressionError('a layer would be left without heads or neurons',
+                    'keep at least one of each')
             _cut(layer, sources, target, _columns(kept[i], width))
             _silence(whole, target, _columns(kept[i], width))
     small = _noted(small)
@@ -104,7 +111,8 @@ def _noted(model:PreTrainedModel)->PreTrainedModel:
     "Say in configuration and `compression` what shape a model has."
     now = widths(model)
     if len(set(now['neurons'])) == 1: set_neurons(model.config, now['neurons'][0])
-    usual = dict(heads={model.config.num_attention_heads}, neurons={architectures.neurons(model.config)})
+    usual = dict(heads={model.config.num_attention_heads},
+        neurons={architectures.neurons(model.config)})
     plain = all(set(now[k]) == v for k,v in usual.items())
     return note_change(model, 'prune', None if plain else now)
 
@@ -118,7 +126,8 @@ def rebuild(
     "Give each layer its widths, for `load_checkpoint`; the weights come afterwards."
     row,size,layers = architecture_of(model),head_size(model),layers_of(model)
     if not len(heads) == len(neurons) == len(layers):
-        raise CompressionError(f'widths of {len(heads)} and {len(neurons)} layers for a model of {len(layers)}')
+        raise CompressionError(
+            f'widths of {len(heads)} and {len(neurons)} layers for a model of {len(layers)}')
     for layer,h,n in zip(layers, heads, neurons):
         if row.heads: _cut(layer, row.heads, row.out, torch.zeros(h*size, dtype=torch.int64))
         _cut(layer, row.up, row.down, torch.zeros(n, dtype=torch.int64))
@@ -128,28 +137,33 @@ def _gates(x:Tensor, width:int)->Tensor:
     "Gradient of each text's gates: `(texts, parts)`."
     return (x*x.grad).sum(1).unflatten(-1, (-1, width)).sum(-1)
 
+# %% ../nbs/15_prune.ipynb #13a7b884
+def _keeping(seen:dict, name)->Callable:
+    "A hook that keeps what a layer is given, and its gradient."
+    def hook(layer, inputs):
+        seen[name] = inputs[0]
+        inputs[0].retain_grad()
+    return hook
+
 # %% ../nbs/15_prune.ipynb #1a6caff5
 def gate_scores(
     model:PreTrainedModel,  # In floats, with a row in the table of architectures
     loss:Callable[[list[int]],Tensor],  # From the numbers of some texts to the sum of their losses
     parts:list[list[int]],  # Numbers of all texts, in batches
 )->dict[str,Tensor]:  # `heads` (where they can be cut) and `neurons`, `(layers, parts)`
-    """Mean absolute gradient of gates. Michel et al. 2019 (arXiv 1905.10650), section 4.1. Layers of different widths
-    are filled up with infinity."""
+    """Mean absolute gradient of gates. Michel et al. 2019 (arXiv 1905.10650), section 4.1. Layers
+    of different widths are filled up with infinity."""
     check_floats(model)
     watch,seen = _watched(model),{}
-    def keep(name):
-        def hook(layer, inputs):
-            seen[name] = inputs[0]
-            inputs[0].retain_grad()
-        return hook
-    hooks = [part.register_forward_pre_hook(keep(name)) for name,(part,_) in watch.items()]
+    hooks = [part.register_forward_pre_hook(_keeping(seen, name))
+        for name,(part,_) in watch.items()]
     totals = dict.fromkeys(watch, 0.)
     try:
         for part in progress(parts, 'importance'):
             model.zero_grad()
             loss(part).backward()
-            for name,(_,width) in watch.items(): totals[name] = totals[name] + _gates(seen[name], width).abs().sum(0).detach()
+            for name,(_,width) in watch.items():
+                totals[name] = totals[name] + _gates(seen[name], width).abs().sum(0).detach()
     finally:
         for o in hooks: o.remove()
         model.zero_grad()
@@ -163,11 +177,14 @@ def importance(
     limit:int=300,  # Rows to look at, drawn at random
     seed:int=0,  # Of the draw
 )->dict[str,Tensor]:  # `heads` `(layers, heads)` and `neurons` `(layers, neurons)`
-    "As `gate_scores`. Michel et al. 2019, section 4.1; Molchanov et al. 2019 (arXiv 1906.10771), section 3.1."
+    """As `gate_scores`. Michel et al. 2019, section 4.1; Molchanov et al. 2019 (arXiv 1906.10771),
+    section 3.1."""
     if not len(rows):
-        raise CompressionError('there are no rows to measure importance with', 'give some training rows')
+        raise CompressionError('there are no rows to measure importance with',
+            'give some training rows')
     rows = rows.shuffle(seed).select(range(min(limit, len(rows))))
-    rows,labels = tokenize(rows, tokenizer, max_tokens(model, tokenizer)),torch.tensor(column(rows, 'labels'))
+    rows,labels = tokenize(rows, tokenizer,
+        max_tokens(model, tokenizer)),torch.tensor(column(rows, 'labels'))
     def loss(part):
         logits = model(**pad(inputs_of(rows, part), tokenizer)).logits
         return F.cross_entropy(logits, labels[part], reduction='sum')
@@ -188,7 +205,8 @@ def _stack(rows:list[Tensor])->Tensor:
 
 # %% ../nbs/15_prune.ipynb #056ad0cb
 def _by_kind(found:dict)->dict[str,Tensor]:
-    return {kind: _stack([v for (k,_),v in found.items() if k == kind]) for kind in dict.fromkeys(k for k,_ in found)}
+    return {kind: _stack([v for (k,_),v in found.items() if k == kind])
+        for kind in dict.fromkeys(k for k,_ in found)}
 
 # %% ../nbs/15_prune.ipynb #b155b335
 def keep_best(
@@ -197,7 +215,9 @@ def keep_best(
     uniform:bool=True,  # The same share of each layer? Else of all together
 )->list[list[int]]:  # Numbers of the parts to keep in each layer, ascending
     "Choose by importance."
-    if not 0 <= share < 1: raise CompressionError(f'share {share} to remove is not from 0 up to 1', 'give 0.5 for half')
+    if not 0 <= share < 1:
+        raise CompressionError(f'share {share} to remove is not from 0 up to 1',
+            'give 0.5 for half')
     real = [o[o.isfinite()] for o in scores]
     def best(o, n): return sorted(o.argsort(descending=True, stable=True)[:n].tolist())
     if uniform: return [best(o, max(1, round(len(o)*(1 - share)))) for o in real]
@@ -210,8 +230,10 @@ def keep_best(
 def magnitude(
     model:PreTrainedModel,  # With a row in the table of architectures
 )->dict[str,Tensor]:  # As `importance`
-    "Euclidean length of the columns that read each part. Li et al. 2017 (arXiv 1608.08710), section 3.1."
-    def length(part, width): return matrix(part).detach().pow(2).sum(0).unflatten(0, (-1, width)).sum(-1).sqrt()
+    """Euclidean length of the columns that read each part. Li et al. 2017 (arXiv 1608.08710),
+    section 3.1."""
+    def length(part, width):
+        return matrix(part).detach().pow(2).sum(0).unflatten(0, (-1, width)).sum(-1).sqrt()
     return _by_kind({key: length(*o) for key,o in _watched(model).items()})
 
 # %% ../nbs/15_prune.ipynb #d039619f
@@ -245,7 +267,8 @@ def prune(
     if heads: check_heads(model)
     for share in (heads, neurons): keep_best(torch.ones(1, 1), share)
     if not 0 <= layers < model.config.num_hidden_layers:
-        raise CompressionError(f'{layers} layers to remove of {model.config.num_hidden_layers}', 'leave at least one')
+        raise CompressionError(f'{layers} layers to remove of {model.config.num_hidden_layers}',
+            'leave at least one')
     if layers:
         order = np.argsort(layer_importance(model, tokenizer, rows))
         model = keep_layers(model, sorted(order[layers:].tolist()))

@@ -27,10 +27,12 @@ from .train import as_data, train_and_save, weights_into
 # %% ../nbs/13_qat.ipynb #6cefbb3f
 def _base(layer:nn.Module, scheme:Scheme):
     "What torchao calls the scheme of one layer."
-    from torchao.quantization import (Int8DynamicActivationIntxWeightConfig, IntxWeightOnlyConfig, PerAxis,
+    from torchao.quantization import (Int8DynamicActivationIntxWeightConfig, IntxWeightOnlyConfig,
+        PerAxis,
         PerGroup)
     table = isinstance(layer, nn.Embedding)
-    bits,group = (scheme.embedding_bits, scheme.embedding_group) if table else (scheme.bits, scheme.group)
+    bits,group = (scheme.embedding_bits, scheme.embedding_group) if table else (scheme.bits,
+        scheme.group)
     kind,grain = getattr(torch, f'int{bits}'),PerGroup(group) if group else PerAxis(0)
     if not table and scheme.activations == 'dynamic':
         return Int8DynamicActivationIntxWeightConfig(weight_dtype=kind, weight_granularity=grain)
@@ -44,7 +46,8 @@ def _check_trainable(model:PreTrainedModel, scheme:Scheme):
         raise CompressionError('static activations cannot be trained',
             'take dynamic-int8 or a weight-… scheme, or leave out --qat')
     if any(isinstance(o, Conv1D) for o in model.modules()):
-        raise CompressionError(f'{type(model).__name__} keeps its weights in Conv1D layers, which cannot be rounded in training',
+        raise CompressionError(
+            f'{type(model).__name__} has Conv1D layers, which cannot be rounded in training',
             'quantize it after training: leave out --qat')
 
 # %% ../nbs/13_qat.ipynb #00940e33
@@ -71,19 +74,21 @@ def train_quantized(
     data:DatasetDict|str|Path,  # From `load_data`, or what it takes; split `unlabeled` may join
     out:str|Path|None=None,  # Folder for the quantized model
     scheme:Scheme=SCHEMES['dynamic-int8'],  # What it shall become; not with static activations
-    teacher=None,  # Model or checkpoint whose soft targets count with `settings.alpha`; labels only without
+    teacher=None,  # Model or checkpoint whose soft targets count; labels only without
     settings:Settings=Settings(),  # How to train
     overwrite:bool=False,  # Replace an existing result?
     resume:bool=False,  # Go on with an interrupted run?
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a source (and a teacher) that is a model
-)->dict|tuple[PreTrainedModel,dict]:  # Record, as of `distil`; without `out`, the model and the record
-    "Train with rounded weights. Jacob et al. 2018; Polino et al. 2018 (arXiv 1802.05668), section 3."
+)->dict|tuple[PreTrainedModel,dict]:  # As of `distil`: record; without `out`, model and record
+    """Train with rounded weights. Jacob et al. 2018; Polino et al. 2018 (arXiv 1802.05668), section
+    3."""
     if out is not None: check_target(out, overwrite)
     model,own,name = given(source, tokenizer)
     fake,data = fake_quantize(model, scheme),check_classes(model, as_data(data))
     data,settings = soft_targets(teacher, data, settings, tokenizer)
     set_seed(settings.seed)
     def finish(trained): return quantize(weights_into(model, trained), scheme)
-    told = dict(step='quantize', qat=True, source=name, scheme=vars(scheme), teacher=called(teacher))
+    told = dict(step='quantize', qat=True, source=name, scheme=vars(scheme),
+        teacher=called(teacher))
     return train_and_save(fake, own, data, out, settings, overwrite, resume, report, finish, **told)

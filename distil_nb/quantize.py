@@ -35,7 +35,8 @@ def quantize_weight(
     from torchao.quantization import quant_primitives as ao
     low,high,block = -2**(bits - 1),2**(bits - 1) - 1,(1, group or weight.shape[1])
     options = dict(quant_min=low, quant_max=high)
-    scale,zero = ao.choose_qparams_affine(weight.float(), ao.MappingType.SYMMETRIC, block, torch.int8, zero_point_dtype=torch.int8, keepdim=True, **options)
+    scale,zero = ao.choose_qparams_affine(weight.float(), ao.MappingType.SYMMETRIC, block,
+        torch.int8, zero_point_dtype=torch.int8, keepdim=True, **options)
     return ao.quantize_affine(weight.float(), block, scale, zero, torch.int8, **options), scale
 
 # %% ../nbs/11_quantize.ipynb #bb9b5616
@@ -51,7 +52,8 @@ def affine_grid(
     low:Tensor,  # Smallest values; what is above 0 counts as 0
     high:Tensor,  # Largest values, same shape; what is below 0 counts as 0
 )->tuple[Tensor,Tensor]:  # Scales and zero points (integers as floats, -128 to 127), same shape
-    "The grid of int8 codes over a range that holds 0. Jacob et al. 2018 (arXiv 1712.05877), equation 1."
+    """The grid of int8 codes over a range that holds 0. Jacob et al. 2018 (arXiv 1712.05877),
+    equation 1."""
     low,high = low.clamp(max=0),high.clamp(min=0)
     scale = ((high - low)/255).clamp(min=torch.finfo(torch.float32).eps)
     return scale, (-128 - (low/scale).round()).clamp(-128, 127)
@@ -81,7 +83,8 @@ def pack_codes(
 )->Tensor:  # Bytes (uint8); the codes as they are if they have 8 bits
     "Codes side by side, without a gap."
     if bits == 8: return codes
-    spread = np.unpackbits(codes.cpu().numpy().view(np.uint8).reshape(-1, 1), axis=1, count=bits, bitorder='little')
+    spread = np.unpackbits(codes.cpu().numpy().view(np.uint8).reshape(-1, 1), axis=1, count=bits,
+        bitorder='little')
     return torch.from_numpy(np.packbits(spread, bitorder='little'))
 
 # %% ../nbs/11_quantize.ipynb #4f2d1e2d
@@ -92,10 +95,13 @@ def unpack_codes(
 )->Tensor:  # int8
     "Codes as they were."
     if bits == 8: return packed
-    if packed.numel() != -(-math.prod(shape)*bits//8): raise ValueError(f'{packed.numel()} bytes do not hold {tuple(shape)} codes of {bits} bits')
-    spread = np.unpackbits(packed.numpy(), count=math.prod(shape)*bits, bitorder='little').reshape(-1, bits)
+    if packed.numel() != -(-math.prod(shape)*bits//8):
+        raise ValueError(f'{packed.numel()} bytes do not hold {tuple(shape)} codes of {bits} bits')
+    spread = np.unpackbits(packed.numpy(), count=math.prod(shape)*bits,
+        bitorder='little').reshape(-1, bits)
     unsigned = np.packbits(spread, axis=1, bitorder='little').reshape(shape)
-    return torch.from_numpy((unsigned << (8 - bits)).view(np.int8) >> (8 - bits))  # shifting back brings the sign
+    # shifting back brings the sign
+    return torch.from_numpy((unsigned << (8 - bits)).view(np.int8) >> (8 - bits))
 
 # %% ../nbs/11_quantize.ipynb #4087079b
 class QuantizedMatrix(nn.Module):
@@ -120,7 +126,8 @@ class QuantizedMatrix(nn.Module):
         destination[f'{prefix}codes'] = pack_codes(self.codes.data, self.bits)
 
     def _load_from_state_dict(self, state, prefix, *args):
-        if (name := f'{prefix}codes') in state: state[name] = unpack_codes(state[name], self.bits, self.codes.shape)
+        if (name := f'{prefix}codes') in state:
+            state[name] = unpack_codes(state[name], self.bits, self.codes.shape)
         super()._load_from_state_dict(state, prefix, *args)
 
 # %% ../nbs/11_quantize.ipynb #4709eb33
@@ -161,8 +168,10 @@ def faster_product(
     def size(n): return (n - 1).bit_length()//2
     key = codes.device.type, size(rows), size(codes.numel())
     if key not in _FASTER:
-        x,floats = torch.ones(rows, codes.shape[1], dtype=torch.int8, device=codes.device),codes.float()
-        ways = dict(integers=lambda: integer_product(x, codes), floats=lambda: float_product(x.float(), floats))
+        x,floats = torch.ones(rows, codes.shape[1], dtype=torch.int8,
+            device=codes.device),codes.float()
+        ways = dict(integers=lambda: integer_product(x, codes),
+            floats=lambda: float_product(x.float(), floats))
         _FASTER[key] = min(ways, key=lambda o: _seconds(ways[o]))
     return _FASTER[key]
 
@@ -180,13 +189,14 @@ def int8_linear(
     x:Tensor,  # Activations `(…, columns)`
     scale:Tensor,  # Of their grid: one number, or `(…, 1)`, one a token
     zero:Tensor,  # Its zero point, same shape
-    codes:Tensor,  # int8 `(outputs, columns)`; or the same as floats, and the product goes by way of floats
+    codes:Tensor,  # int8 `(outputs, columns)`; or as floats, and the product is one of floats
     weight_scale:Tensor,  # `(outputs, 1)`
     sums:Tensor,  # Of the codes of each output, `(outputs,)`, float32
 )->Tensor:  # `(…, outputs)`
     "A product of integers, scaled. Jacob et al. 2018 (arXiv 1712.05877), section 2.2."
     rows = affine_codes(x, scale, zero).flatten(0, -2)
-    whole = float_product(rows.float(), codes) if codes.is_floating_point() else integer_product(rows, codes)
+    whole = float_product(rows.float(),
+        codes) if codes.is_floating_point() else integer_product(rows, codes)
     return (whole.unflatten(0, x.shape[:-1]) - zero*sums)*scale*weight_scale.T[0]
 
 # %% ../nbs/11_quantize.ipynb #8f822482
@@ -204,8 +214,10 @@ class QuantizedLinear(QuantizedMatrix):
         self.activations = activations
         self.bias = nn.Parameter(torch.zeros(outputs), requires_grad=False) if bias else None
         self.register_buffer('sums', None, persistent=False)  # of the codes of each output
-        self.register_buffer('floats', None, persistent=False)  # the codes once more, where floats are faster
-        if activations == 'static': self.register_buffer('input_grid', torch.tensor([1., 0.]))  # scale and zero point
+        # the codes once more, where floats are faster
+        self.register_buffer('floats', None, persistent=False)
+        # scale and zero point
+        if activations == 'static': self.register_buffer('input_grid', torch.tensor([1., 0.]))
 
     def grid(self, x:Tensor)->tuple[Tensor,Tensor]:
         if self.activations == 'static': return self.input_grid.unbind()
@@ -232,10 +244,11 @@ def forward(self:QuantizedLinear,
 # %% ../nbs/11_quantize.ipynb #eedacd30
 @dataclass(frozen=True)
 class Scheme:
-    "How a model's numbers are stored and multiplied; what makes no sense raises `CompressionError`."
+    """How a model's numbers are stored and multiplied; what makes no sense raises
+    `CompressionError`."""
     bits:int=8  # Of a weight in a linear layer, 2 to 8
     group:int=0  # Weights in a row that share a scale; 0: the whole row
-    activations:str='float'  # float; 8 bits: dynamic (range of each token) or static (range seen in calibration)
+    activations:str='float'  # float; 8 bits: dynamic (range of each token) or static (seen before)
     embedding_bits:int=8  # Of embeddings, 2 to 8, or 32 to leave them; below 8 in groups
     head:bool=False  # The classification head too?
     embedding_group = property(lambda self: 0 if self.embedding_bits == 8 else self.group or 32)
@@ -248,15 +261,18 @@ def check_scheme(
 ):
     "Refuse a scheme that makes no sense."
     if not (2 <= s.bits <= 8 and (2 <= s.embedding_bits <= 8 or s.embedding_bits == 32)):
-        raise CompressionError(f'weights of {s.bits} bits and embeddings of {s.embedding_bits} bits',
+        raise CompressionError(
+            f'weights of {s.bits} bits and embeddings of {s.embedding_bits} bits',
             'choose 2 to 8 (embeddings: or 32, to leave them in floats)')
     if s.group < 0: raise CompressionError(f'group {s.group} is below 0',
         'choose a number that divides the columns of the layers, such as 32, or 0 for whole rows')
     if s.activations not in ('float', 'dynamic', 'static'):
-        raise CompressionError(f'no activations {s.activations!r}', 'choose float, dynamic or static')
+        raise CompressionError(f'no activations {s.activations!r}',
+            'choose float, dynamic or static')
     if s.activations != 'float' and (s.bits != 8 or s.group):
-        raise CompressionError(f'{s.activations} activations with weights of {s.bits} bits in groups of {s.group}',
-            'products of integers need 8 bits and a scale a row: leave them out, or take weight-int4')
+        raise CompressionError(
+            f'{s.activations} activations with weights of {s.bits} bits in groups of {s.group}',
+            'products of integers need 8 bits and a scale a row: or take weight-int4')
 
 # %% ../nbs/11_quantize.ipynb #4331861f
 SCHEMES = {
@@ -288,7 +304,8 @@ def floats_left(
 )->list[str]:  # Names of tables of embeddings
     "Tables that stay in floats."
     taken = _tables(model, scheme)
-    return [name for name,o in model.named_modules() if isinstance(o, nn.Embedding) and name not in taken]
+    return [name for name,o in model.named_modules() if isinstance(o, nn.Embedding)
+        and name not in taken]
 
 # %% ../nbs/11_quantize.ipynb #b91cf000
 def quantizable(
@@ -306,7 +323,8 @@ def quantizable(
     for name,o in found.items():
         columns = matrix(o).shape[1]
         if isinstance(o, MATRICES) and scheme.group and columns%scheme.group:
-            raise CompressionError(f'groups of {scheme.group} do not divide the {columns} columns of {name}',
+            raise CompressionError(
+                f'groups of {scheme.group} do not divide the {columns} columns of {name}',
                 f'choose {math.gcd(scheme.group, columns)} or another divisor of {columns}')
     return found
 
@@ -314,9 +332,11 @@ def quantizable(
 def _empty(layer:nn.Module, scheme:Scheme)->QuantizedMatrix:
     "The quantized twin of a layer, not yet filled."
     if isinstance(layer, nn.Embedding):
-        return QuantizedEmbedding(*layer.weight.shape, scheme.embedding_bits, scheme.embedding_group)
+        return QuantizedEmbedding(*layer.weight.shape, scheme.embedding_bits,
+            scheme.embedding_group)
     outputs,inputs = matrix(layer).shape
-    return QuantizedLinear(inputs, outputs, layer.bias is not None, scheme.bits, scheme.group, scheme.activations)
+    return QuantizedLinear(inputs, outputs, layer.bias is not None, scheme.bits, scheme.group,
+        scheme.activations)
 
 # %% ../nbs/11_quantize.ipynb #441bf4c4
 class TiedHead(nn.Module):
@@ -374,12 +394,14 @@ def check_quantized(
     original:PreTrainedModel,  # In floats; stays as it is
 ):
     "Refuse a model that does not compute with the numbers that its codes stand for."
-    twin,layers = copy.deepcopy(original),[o for o in model.modules() if isinstance(o, QuantizedLinear)]
+    twin,layers = copy.deepcopy(original),[o for o in model.modules()
+        if isinstance(o, QuantizedLinear)]
     for name,o in model.named_modules():
         if isinstance(o, QuantizedLinear): set_matrix(twin.get_submodule(name), o.weight)
         elif isinstance(o, QuantizedMatrix): twin.get_submodule(name).weight.data = o.weight
     ways = [o.activations for o in layers]
-    for o in layers: o.activations = 'float'  # integers as activations round once more, by a grid of their own
+    # integers as activations round once more, by a grid of their own
+    for o in layers: o.activations = 'float'
     try: check_same(model, twin, 'quantizing')
     finally:
         for o,way in zip(layers, ways): o.activations = way
@@ -388,19 +410,22 @@ def check_quantized(
 def quantize(
     model:PreTrainedModel,  # In floats; stays as it is
     scheme:Scheme=SCHEMES['dynamic-int8'],  # How
-    ranges:dict[str,tuple[float,float]]|None=None,  # Of the inputs of each linear layer, for static activations
+    ranges:dict[str,tuple[float,float]]|None=None,  # Of inputs, for static activations
 )->PreTrainedModel:  # A new model; its scheme stands in `compression`
-    """Post-training quantization: round every weight to its nearest code. `ranges`: the smallest and the largest
-    input of each layer, from `calibrate`. `CompressionError` if the result computes something else."""
+    """Post-training quantization: round every weight to its nearest code. `ranges`: the smallest
+    and the largest input of each layer, from `calibrate`. `CompressionError` if the result computes
+    something else."""
     check_floats(model)
     if scheme.activations == 'static' and ranges is None:
         raise CompressionError('static activations need ranges',
             'calibrate with some texts (--data), or take dynamic-int8, which needs none')
     original = model if model.dtype == torch.float32 else copy.deepcopy(model).float()
     model = copy.deepcopy(original)
-    tied,table,floats = is_tied(model),_name(model, model.get_input_embeddings()),floats_left(model, scheme)
+    tied,table,floats = is_tied(model),_name(model, model.get_input_embeddings()),floats_left(model,
+        scheme)
     layers = quantizable(model, scheme, floats)
-    for name,layer in layers.items(): model.set_submodule(name, _filled(layer, scheme, ranges and ranges.get(name)))
+    for name,layer in layers.items():
+        model.set_submodule(name, _filled(layer, scheme, ranges and ranges.get(name)))
     if tied and table in layers: tie_head(model)
     check_quantized(model, original)
     return note_change(model, 'quantize', asdict(scheme) | dict(floats=floats))
@@ -415,6 +440,7 @@ def scheme_named(
     "Look up a scheme."
     if name not in SCHEMES:
         near = difflib.get_close_matches(name, SCHEMES, 1, 0)[0]
-        raise CompressionError(f'no scheme {name!r}', f'did you mean {near}? There are {", ".join(SCHEMES)} and nf4')
+        raise CompressionError(f'no scheme {name!r}',
+            f'did you mean {near}? There are {", ".join(SCHEMES)} and nf4')
     changes = dict(group=group, embedding_bits=embedding_bits, head=head or None)
     return replace(SCHEMES[name], **{k: v for k,v in changes.items() if v is not None})

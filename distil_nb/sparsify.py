@@ -38,7 +38,9 @@ def prunable(
 )->dict[str,nn.Module]:  # Linear and Conv1D layers by name; `CompressionError` if there are none
     "The matrices inside the layers of the encoder."
     found = layer_matrices(model)
-    if not found: raise CompressionError(f'{type(model).__name__} has no matrices in numbered layers', 'nothing of it can be set to zero here')
+    if not found:
+        raise CompressionError(f'{type(model).__name__} has no matrices in numbered layers',
+            'nothing of it can be set to zero here')
     return found
 
 # %% ../nbs/14_sparsify.ipynb #119eef7a
@@ -61,7 +63,8 @@ def keep_highest(
         return [o.view_as(s) for o,s in zip(together.split([s.numel() for s in scores]), scores)]
     def mask(s):
         gone = s.flatten().topk(round(share*s.numel()), largest=False, sorted=False).indices
-        return torch.ones(s.numel(), dtype=torch.bool, device=s.device).index_fill(0, gone, False).view_as(s)
+        return torch.ones(s.numel(), dtype=torch.bool, device=s.device).index_fill(0, gone,
+            False).view_as(s)
     return [mask(s) for s in scores]
 
 # %% ../nbs/14_sparsify.ipynb #930b97dc
@@ -72,9 +75,11 @@ def n_of_m(
 )->Tensor:  # Mask, bool, same shape
     "The best `n` of every `m`. Mishra et al. 2021 (arXiv 2104.08378), section 3."
     if scores.shape[-1]%m:
-        raise CompressionError(f'{m} does not divide rows of {scores.shape[-1]} weights', 'choose another pattern')
+        raise CompressionError(f'{m} does not divide rows of {scores.shape[-1]} weights',
+            'choose another pattern')
     groups = scores.unflatten(-1, (-1, m))
-    return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, groups.topk(n, dim=-1).indices, True).flatten(-2)
+    return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, groups.topk(n, dim=-1).indices,
+        True).flatten(-2)
 
 # %% ../nbs/14_sparsify.ipynb #e13ebe49
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Sparsity:
     share:float=.8  # Of the weights in the layers, above 0 and below 1
     anywhere:bool=False  # The lowest of all matrices together, not the same share of each
     movement:bool=False  # Judge by how weights move in training, not only by how large they are
-    pace:float=.01  # What a step's movement counts beside the size of a weight, both in units of their matrix; above 0
+    pace:float=.01  # What a step's movement counts beside a weight's size, in units of their matrix
     pattern:str=''  # Such as 2:4, the best 2 of every 4 in a row; then the share is given by it
     begin:float=0.  # Share of the training after which the first weights go
     end:float=.7  # Share of the training after which all have gone; what is left is for recovery
@@ -99,15 +104,18 @@ def check_sparsity(
 ):
     "Refuse a plan that makes no sense."
     if not 0 < s.share < 1:
-        raise CompressionError(f'sparsity {s.share} is not between 0 and 1', 'give 0.8 to set four of five weights to zero')
-    if not 0 < s.pace < float('inf'): raise CompressionError(f'pace {s.pace} is not above 0', 'give 0.01')
+        raise CompressionError(f'sparsity {s.share} is not between 0 and 1',
+            'give 0.8 to set four of five weights to zero')
+    if not 0 < s.pace < float('inf'):
+        raise CompressionError(f'pace {s.pace} is not above 0', 'give 0.01')
     if not 0 <= s.begin <= s.end <= 1:
         raise CompressionError(f'weights cannot go from {s.begin} to {s.end} of the training',
             'give two ascending numbers from 0 to 1')
     if not s.pattern: return
     try: n,m = s.n_m
     except ValueError: raise CompressionError(f'no pattern {s.pattern!r}', 'write it like 2:4')
-    if not 0 < n < m: raise CompressionError(f'pattern {s.pattern} keeps {n} of {m}', 'write it like 2:4')
+    if not 0 < n < m:
+        raise CompressionError(f'pattern {s.pattern} keeps {n} of {m}', 'write it like 2:4')
 
 # %% ../nbs/14_sparsify.ipynb #645b3962
 def choose(
@@ -180,9 +188,11 @@ def set_to_zero(
     model:PreTrainedModel,  # Is changed
     plan:Sparsity,  # Which
 ):
-    "Set the smallest weights of each layer to zero; where as many are zero already, nothing changes."
+    """Set the smallest weights of each layer to zero; where as many are zero already, nothing
+    changes."""
     layers = prunable(model).values()
-    for layer,mask in zip(layers, choose([matrix(o).abs() for o in layers], plan)): matrix(layer).masked_fill_(~mask, 0)
+    for layer,mask in zip(layers, choose([matrix(o).abs() for o in layers], plan)):
+        matrix(layer).masked_fill_(~mask, 0)
 
 # %% ../nbs/14_sparsify.ipynb #6d793a98
 def finished(
@@ -193,7 +203,8 @@ def finished(
     set_to_zero(model, plan)
     plain,found = copy.deepcopy(model),sparsity(model)
     if found < plan.share - .01:
-        raise CompressionError(f'only {found:.1%} of the weights in the layers became zero, not {plan.share:.1%}',
+        raise CompressionError(
+            f'only {found:.1%} of the weights in the layers became zero, not {plan.share:.1%}',
             'this architecture needs a row or a mend of its own')
     rebuild(model)
     check_same(model, plain, 'leaving zeros out')
@@ -207,7 +218,8 @@ def sparsify(
     "Set the smallest weights to zero, at once. Han et al. 2015 (arXiv 1506.02626), section 3."
     check_floats(model)
     if plan.movement:
-        raise CompressionError('movement shows only in training', 'train (train_sparse, --recover), or leave it out')
+        raise CompressionError('movement shows only in training',
+            'train (train_sparse, --recover), or leave it out')
     return finished(copy.deepcopy(model), plan)
 
 # %% ../nbs/14_sparsify.ipynb #e8783173
@@ -217,7 +229,8 @@ def sensitivity(
     rows:Dataset,  # With `text` and `labels`
     shares:tuple[float,...]=(.5, .7, .8, .9, .95),  # Of zeros, each above 0 and below 1
 )->pd.DataFrame:  # Accuracy in per cent: a row for each layer, a column for each share
-    "Accuracy when one layer alone is thinned out by magnitude. Han et al. 2015 (arXiv 1506.02626), section 5."
+    """Accuracy when one layer alone is thinned out by magnitude. Han et al. 2015 (arXiv
+    1506.02626), section 5."""
     check_floats(model)
     model,labels,found,groups = copy.deepcopy(model),column(rows, 'labels'),{},{}
     for name,o in prunable(model).items(): groups.setdefault(layer_number(name), []).append(o)
@@ -262,7 +275,8 @@ class Sparsifier(nn.Module):
 # %% ../nbs/14_sparsify.ipynb #42246e2a
 @patch
 def add_movement(self:Sparsifier):
-    "Add to each score how its weight is about to move. Sanh et al. 2020 (arXiv 2005.07683), equation 5."
+    """Add to each score how its weight is about to move. Sanh et al. 2020 (arXiv 2005.07683),
+    equation 5."""
     for o in self.layers:
         o.values.copy_(torch.where(o.mask, o.weight, o.values))
         movement = -o.values*o.weight.grad
@@ -316,20 +330,23 @@ def train_sparse(
     data:DatasetDict|str|Path,  # From `load_data`, or what it takes; split `unlabeled` may join
     out:str|Path|None=None,  # Folder for the sparse model
     plan:Sparsity=Sparsity(),  # Which weights, and when
-    teacher=None,  # Model or checkpoint whose soft targets count with `settings.alpha`; labels only without
+    teacher=None,  # Model or checkpoint whose soft targets count; labels only without
     settings:Settings=Settings(),  # How to train; `keep` has no part in it
     overwrite:bool=False,  # Replace an existing result?
     resume:bool=False,  # Go on with an interrupted run?
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     note:dict|None=None,  # What else to record
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a source (and a teacher) that is a model
-)->dict|tuple[PreTrainedModel,dict]:  # Record, as of `distil`; without `out`, the model and the record
-    "Train while weights become zero. Zhu & Gupta 2017 (arXiv 1710.01878); Sanh et al. 2020 (arXiv 2005.07683)."
+)->dict|tuple[PreTrainedModel,dict]:  # As of `distil`: record; without `out`, model and record
+    """Train while weights become zero. Zhu & Gupta 2017 (arXiv 1710.01878); Sanh et al. 2020 (arXiv
+    2005.07683)."""
     if out is not None: check_target(out, overwrite)
     model,own,name = given(source, tokenizer)
     prepared,data = masked(model, plan),check_classes(model, as_data(data))
     data,settings = soft_targets(teacher, data, replace(settings, keep='last'), tokenizer)
     set_seed(settings.seed)
     def finish(trained): return finished(weights_into(model, trained), plan)
-    told = dict(step='sparsify', source=name, sparsity=asdict(plan), teacher=called(teacher)) | (note or {})
-    return train_and_save(prepared, own, data, out, settings, overwrite, resume, report, finish, **told)
+    told = dict(step='sparsify', source=name, sparsity=asdict(plan),
+        teacher=called(teacher)) | (note or {})
+    return train_and_save(prepared, own, data, out, settings, overwrite, resume, report, finish,
+        **told)

@@ -24,7 +24,8 @@ from .data import class_names, count_classes, match_names
 from .evaluate import batched_logits
 from .optimizer import chosen_precision
 from .runs import processes, weights_fingerprint
-from .tokens import cached_map, code_fingerprint, fingerprint, tokenize, tokenizer_fingerprint
+from .tokens import (cached_map, code_fingerprint, fingerprint, tokenize,
+    tokenizer_fingerprint)
 
 # %% ../nbs/08_teacher.ipynb #dde09022
 def answers_name(
@@ -36,13 +37,14 @@ def answers_name(
     told = teacher.config.to_dict()
     told.pop('_name_or_path', None)  # where it lies does not matter
     return fingerprint(weights_fingerprint(teacher), json.dumps(told, sort_keys=True, default=str),
-        getattr(teacher, 'compression', []), tokenizer_fingerprint(tokenizer), max_tokens(teacher, tokenizer),
+        getattr(teacher, 'compression', []), tokenizer_fingerprint(tokenizer),
+        max_tokens(teacher, tokenizer),
         precision, code_fingerprint(batched_logits))
 
 # %% ../nbs/08_teacher.ipynb #efaffb13
 def add_teacher_logits(
     data:DatasetDict,  # Splits with a column `text`
-    teacher:PreTrainedModel,  # Is put to every text once, or not at all if that has been done before
+    teacher:PreTrainedModel,  # Is put to every text once, or not at all if it has been
     tokenizer:PreTrainedTokenizerBase,  # The teacher's own
     batch_size:int=32,  # Rows at a time
     precision:str='no',  # Of the products: auto, no, bf16 or fp16
@@ -75,11 +77,11 @@ def check_classes(
 
 # %% ../nbs/08_teacher.ipynb #472ee8ad
 def soft_targets(
-    teacher,  # Model, or path or name of a checkpoint, which is loaded here and let go; nobody if `None`
+    teacher,  # Model, or path or name of a checkpoint (loaded and let go); nobody if `None`
     data:DatasetDict,  # From `load_data`
     settings:Settings,  # As wanted
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a teacher that is a model
-)->tuple[DatasetDict,Settings]:  # Data with `teacher_logits`; without a teacher as they are, and `alpha` 0
+)->tuple[DatasetDict,Settings]:  # With `teacher_logits`; without a teacher as is, `alpha` 0
     "Ask a teacher if there is one."
     if teacher is None: return data, replace(settings, alpha=0.)
     model,own,_ = given(teacher, None if isinstance(teacher, (str, Path)) else tokenizer)

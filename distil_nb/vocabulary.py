@@ -23,8 +23,8 @@ from .tokens import encode, pad
 
 # %% ../nbs/16_vocabulary.ipynb #bf461f8e
 def _within_words(backend, character:str)->bool:
-    """Can a word have this character in it? Punctuation, Chinese characters and what the normalizer changes are cut
-    off or rewritten before words are split."""
+    """Can a word have this character in it? Punctuation, Chinese characters and what the normalizer
+    changes are cut off or rewritten before words are split."""
     word = f'a{character}'
     if backend.normalizer: word = backend.normalizer.normalize_str(word)
     return [o for o,_ in backend.pre_tokenizer.pre_tokenize_str(word)] == [f'a{character}']
@@ -40,7 +40,8 @@ def used_tokens(
         for i in range(0, len(texts), 1000): ids.update(*tokenizer(texts[i:i+1000])['input_ids'])
     def within(o): return len(o) == 3 and o.startswith('##') and _within_words(backend, o[2])
     single = {o for o in backend.get_vocab() if len(o) == 1 or within(o)}
-    special = {o.content for o in backend.get_added_tokens_decoder().values()} | set(tokenizer.all_special_tokens)
+    special = {o.content for o in backend.get_added_tokens_decoder().values()}
+    special |= set(tokenizer.all_special_tokens)
     return {backend.id_to_token(i) for i in ids} | single | special
 
 # %% ../nbs/16_vocabulary.ipynb #9d01150d
@@ -48,7 +49,8 @@ def merge_parts(
     token:str,  # To be made
     rank:dict[tuple[str,str],int],  # Of each merge: lower ones come first
 )->set[str]:  # It and what it is made of
-    "All tokens that arise on the way from characters to a token. Sennrich et al. 2016 (arXiv 1508.07909), section 3.2."
+    """All tokens that arise on the way from characters to a token. Sennrich et al. 2016 (arXiv
+    1508.07909), section 3.2."""
     parts,seen = list(token),{*token, token}
     while len(parts) > 1:
         pairs = [(rank.get(pair, len(rank)), i) for i,pair in enumerate(zip(parts, parts[1:]))]
@@ -60,12 +62,14 @@ def merge_parts(
 
 # %% ../nbs/16_vocabulary.ipynb #89ddc3e8
 def _renumber(part, ids:dict[str,int]):
-    "Post-processors name tokens with their numbers: `{'tokens': […], 'ids': […]}` and `['[SEP]', 3]`."
+    """Post-processors name tokens with their numbers: `{'tokens': […], 'ids': […]}` and `['[SEP]',
+    3]`."""
     if isinstance(part, dict):
         if 'tokens' in part and 'ids' in part: part['ids'] = [ids[o] for o in part['tokens']]
         for o in part.values(): _renumber(o, ids)
     elif isinstance(part, list):
-        if len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], int): part[1] = ids[part[0]]
+        if len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], int):
+            part[1] = ids[part[0]]
         for o in part: _renumber(o, ids)
 
 # %% ../nbs/16_vocabulary.ipynb #78eb191d
@@ -88,7 +92,8 @@ def thin_out(
         raise CompressionError(f'a {kind} tokenizer cannot be thinned out', 'WordPiece and BPE can')
     if kind == 'BPE': keep = _fewer_merges(state['model'], keep)
     extra = {o['content']: o['id'] for o in state['added_tokens']}
-    order = sorted({k: v for k,v in (vocab | extra).items() if k in keep}.items(), key=lambda o: o[1])
+    order = sorted({k: v for k,v in (vocab | extra).items() if k in keep}.items(),
+        key=lambda o: o[1])
     ids = {token: i for i,(token,_) in enumerate(order)}
     state['model']['vocab'] = {k: v for k,v in ids.items() if k in vocab}
     for o in state['added_tokens']: o['id'] = ids[o['content']]
@@ -108,7 +113,8 @@ def smaller_tokenizer(
         state,config = (json.loads(o.read_text(encoding='utf-8')) for o in (path, notes))
         ids = thin_out(state, keep)
         path.write_text(json.dumps(state, ensure_ascii=False), encoding='utf-8')
-        config.pop('added_tokens_decoder', None)  # the same as in tokenizer.json, with the old numbers
+        # the same as in tokenizer.json, with the old numbers
+        config.pop('added_tokens_decoder', None)
         notes.write_text(json.dumps(config), encoding='utf-8')
         for o in ('vocab.txt', 'vocab.json', 'merges.txt'): (Path(tmp)/o).unlink(missing_ok=True)
         new = AutoTokenizer.from_pretrained(tmp, trust_remote_code=False)
@@ -119,7 +125,8 @@ def _fewer_rows(part:nn.Module, numbers:list[int]):
     "Leave some rows of a table or of a head, in their new order."
     weight = part.weight.detach()[numbers].clone()
     part.weight = nn.Parameter(weight, requires_grad=part.weight.requires_grad)
-    if getattr(part, 'bias', None) is not None: part.bias = nn.Parameter(part.bias.detach()[numbers].clone())
+    if getattr(part, 'bias', None) is not None:
+        part.bias = nn.Parameter(part.bias.detach()[numbers].clone())
     for name in ('num_embeddings', 'out_features'):
         if hasattr(part, name): setattr(part, name, len(numbers))
 
@@ -127,7 +134,8 @@ def _rename(config, renamed:dict[int,int]):
     "Special tokens by their new numbers."
     for name in ('pad', 'bos', 'eos', 'cls', 'sep', 'mask', 'decoder_start'):
         old = getattr(config, f'{name}_token_id', None)
-        new = [renamed[o] for o in old if o in renamed] if isinstance(old, list) else renamed.get(old)
+        new = [renamed[o] for o in old if o in renamed] if isinstance(old,
+            list) else renamed.get(old)
         if old is not None and new not in (None, []): setattr(config, f'{name}_token_id', new)
 
 # %% ../nbs/16_vocabulary.ipynb #4f0c06b5
@@ -135,14 +143,17 @@ def _fewer_tokens(model:PreTrainedModel, numbers:list[int])->PreTrainedModel:
     "A copy that knows only these tokens, numbered anew."
     model,renamed = copy.deepcopy(model),{old: i for i,old in enumerate(numbers)}
     table,head = model.get_input_embeddings(),model.get_output_embeddings()
-    if isinstance(model.config.get_text_config().vocab_size, int): model.config.get_text_config().vocab_size = len(numbers)
-    if getattr(table, 'padding_idx', None) is not None: table.padding_idx = renamed.get(table.padding_idx)
+    if isinstance(model.config.get_text_config().vocab_size, int):
+        model.config.get_text_config().vocab_size = len(numbers)
+    if getattr(table, 'padding_idx', None) is not None:
+        table.padding_idx = renamed.get(table.padding_idx)
     tied = head is not None and head.weight is table.weight
     _fewer_rows(table, numbers)
     if tied: head.weight = table.weight
     elif head is not None: _fewer_rows(head, numbers)
     if tied and hasattr(head, 'out_features'): head.out_features = len(numbers)
-    for o in (model.config, model.config.get_text_config(), getattr(model, 'generation_config', None)):
+    for o in (model.config, model.config.get_text_config(),
+        getattr(model, 'generation_config', None)):
         if o is not None: _rename(o, renamed)
     return model.eval()
 
@@ -159,7 +170,9 @@ def _check_vocabulary(small, short, model, tokenizer, texts:list[str], numbers:l
     if theirs.dim() == 3: theirs = theirs[..., numbers]
     off = (ours - theirs).abs().max() if ours.shape == theirs.shape else torch.inf
     if not off <= 1e-4*theirs.abs().max():
-        raise CompressionError(f'dropping tokens changes what {model.config.model_type} computes: its logits are off by {off:.2g}',
+        kind = model.config.model_type
+        raise CompressionError(
+            f'dropping tokens changes what {kind} computes: its logits are off by {off:.2g}',
             'its embeddings are more than a table: leave its vocabulary whole')
 
 # %% ../nbs/16_vocabulary.ipynb #3dc6a392
@@ -168,11 +181,13 @@ def prune_vocabulary(
     tokenizer:PreTrainedTokenizerBase|None,  # Its own, if it is a model; stays as it is
     texts:Iterable[str],  # The corpus: training texts, and any others that are to be expected
 )->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # New ones; plain `from_pretrained` loads them
-    "Drop the embeddings of tokens that a corpus does not use. Abdaoui et al. 2020 (arXiv 2010.05609), section 3."
+    """Drop the embeddings of tokens that a corpus does not use. Abdaoui et al. 2020 (arXiv
+    2010.05609), section 3."""
     model,tokenizer,_ = given(model, tokenizer)
     check_floats(model)
     if not (texts := list(texts)):
-        raise CompressionError('there is no text to take the vocabulary from', 'give the training texts')
+        raise CompressionError('there is no text to take the vocabulary from',
+            'give the training texts')
     new,numbers = smaller_tokenizer(tokenizer, used_tokens(tokenizer, texts))
     small = _fewer_tokens(model, numbers)
     _check_vocabulary(small, new, model, tokenizer, texts[:2], numbers)
