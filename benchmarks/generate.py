@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from distil_nb.evaluate import machine
 from distil_nb.llm import docstrings
-from distil_nb.lm import Sampling, generate, load_lm, small_lm, train_tokenizer
+from distil_nb.generation import Sampling, generate
+from distil_nb.lm import load_lm, small_lm, train_tokenizer
 
 def the_model(o):
     "A checkpoint, or random weights; it never ends a text."

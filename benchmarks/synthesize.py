@@ -16,7 +16,7 @@ import pandas as pd
 from datasets import Dataset, DatasetDict
 from distil_nb.data import load_data, load_texts
 from distil_nb.evaluate import held_out_accuracy, machine, scores, tfidf_baseline
-from distil_nb.lm import Sampling
+from distil_nb.generation import Sampling
 from distil_nb.models import load_checkpoint, new_student, save_checkpoint
 from distil_nb.synthesize import synthesize
 from distil_nb.train import distil
