@@ -186,7 +186,7 @@ def layer_matrices(
 # %% ../nbs/04_architectures.ipynb #c103ada3
 def _ending(config)->int|None:
     "The token that an encoder-decoder looks for, or none."
-    end = config.eos_token_id
+    end = getattr(config, 'eos_token_id', None)
     return (end[0] if isinstance(end, list) else end) if config.is_encoder_decoder else None
 
 # %% ../nbs/04_architectures.ipynb #8e9e12ef
@@ -197,9 +197,12 @@ def probe(
     "Random tokens that the model knows, padded on the right, on its device."
     c,longest = model.config.get_text_config(),max(lengths)
     padding = model.config.pad_token_id or 0
+    parts = model.modules() if isinstance(model, nn.Module) else ()
+    tables = [o for o in parts if isinstance(o, nn.Embedding)]
+    taken = {padding, *(o.padding_idx for o in tables)}  # a model may take another token for padding
+    known = torch.tensor([o for o in range(c.vocab_size) if o not in taken])
     draw = torch.Generator().manual_seed(0)
-    ids = torch.randint(c.vocab_size - 1, (len(lengths), longest), generator=draw)
-    ids += ids >= padding  # all but the padding
+    ids = known[torch.randint(len(known), (len(lengths), longest), generator=draw)]
     mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
     if (end := _ending(model.config)) is not None:
         ids[ids == end] = (end + 1)%c.vocab_size
@@ -214,7 +217,8 @@ def _lookups(model:PreTrainedModel)->dict[str,Tensor]:
     others are left out."""
     asked,batch,was_training = {},probe(model),model.training
     names = {o: name for name,o in model.named_modules() if isinstance(o, nn.Embedding)}
-    def note(table, inputs): asked[names[table]] = inputs[0].detach()
+    def note(table, inputs):
+        if isinstance(inputs[0], Tensor): asked[names[table]] = inputs[0].detach()
     hooks = [o.register_forward_pre_hook(note) for o in names]
     try:
         with quiet(), torch.no_grad(): model.eval()(**batch)
@@ -222,8 +226,9 @@ def _lookups(model:PreTrainedModel)->dict[str,Tensor]:
         for o in hooks: o.remove()
         model.train(was_training)
     rows,tokens = batch['input_ids'].shape
-    return {name: ids for name,ids in asked.items()
-        if tuple(ids.shape) in ((rows, tokens), (1, tokens), (tokens,))}
+    def fits(ids): return ids.shape[-1:] >= (tokens,) and ids.shape[:-1] in ((rows,), (1,), ())
+    # a model may fill rows up by itself, as Longformer does to its windows
+    return {name: ids[..., :tokens] for name,ids in asked.items() if fits(ids)}
 
 # %% ../nbs/04_architectures.ipynb #f8687d17
 def token_tables(
@@ -247,8 +252,9 @@ def _positions(model:PreTrainedModel)->int|None:
         offset = row[0].item()
         counts = torch.equal(row - offset, torch.arange(len(row), device=row.device))
         if counts: ends.append(model.get_submodule(name).num_embeddings - offset)
-    return min(ends) if ends else getattr(model.config.get_text_config(), 'max_position_embeddings',
-        None)
+    if ends: return min(ends)
+    told = getattr(model.config.get_text_config(), 'max_position_embeddings', None)
+    return told if told and told > 0 else None  # XLNet says -1
 
 # %% ../nbs/04_architectures.ipynb #7695a8fe
 def max_tokens(
