@@ -25,7 +25,8 @@ from transformers.pytorch_utils import Conv1D
 # %% ../nbs/04_architectures.ipynb #93c63d81
 @dataclass(frozen=True)
 class Architecture:
-    "Where an architecture keeps its parts. An empty name: it has no such part, or none that can be cut."
+    """Where an architecture keeps its parts. An empty name: it has no such part, or none that can
+    be cut."""
     layers:str  # List of layers, in the base model
     heads:tuple[str,...]  # Query, key, value in a layer: linear layers whose rows belong to heads
     out:str  # Linear layer whose columns belong to heads
@@ -36,11 +37,13 @@ class Architecture:
     neurons:str='intermediate_size'  # Number of neurons, in the configuration
 
 # %% ../nbs/04_architectures.ipynb #ec5c8652
-_BERT = Architecture('encoder.layer', tuple(f'attention.self.{o}' for o in ('query', 'key', 'value')),
+_BERT = Architecture('encoder.layer',
+    tuple(f'attention.self.{o}' for o in ('query', 'key', 'value')),
     'attention.output.dense', ('intermediate.dense',), 'output.dense',
     'attention.output.LayerNorm', 'output.LayerNorm')
 _DISTILBERT = Architecture('transformer.layer', tuple(f'attention.{o}_lin' for o in 'qkv'),
-    'attention.out_lin', ('ffn.lin1',), 'ffn.lin2', 'sa_layer_norm', 'output_layer_norm', 'hidden_dim')
+    'attention.out_lin', ('ffn.lin1',), 'ffn.lin2', 'sa_layer_norm', 'output_layer_norm',
+    'hidden_dim')
 _LLAMA = Architecture('layers', (), '', ('mlp.gate_proj', 'mlp.up_proj'), 'mlp.down_proj')
 _GPT2 = Architecture('h', (), '', ('mlp.c_fc',), 'mlp.c_proj', neurons='n_inner')
 
@@ -73,30 +76,37 @@ def _misfit(layer:nn.Module, row:Architecture)->str:
     "What in a layer is not as the row says; empty if all is."
     parts = dict(layer.named_modules())
     named = [o for o in (*row.heads, row.out, *row.up, row.down) if o]
-    wrong = [o for o in named if not isinstance(parts.get(o), MATRICES) and 'Linear' not in type(parts.get(o)).__name__]
+    wrong = [o for o in named if not isinstance(parts.get(o), MATRICES)
+        and 'Linear' not in type(parts.get(o)).__name__]
     if wrong: return f'has no linear layer {wrong[0]}'
-    if missing := [o for o in (row.norm, row.end) if o and o not in parts]: return f'has no {missing[0]}'
+    if missing := [o for o in (row.norm, row.end) if o and o not in parts]:
+        return f'has no {missing[0]}'
     def columns(name): return matrix(parts[name]).shape[1]
     rows = {name: matrix(parts[name]).shape[0] for name in (*row.heads, *row.up)}
     pairs = [(o, row.out) for o in row.heads] + [(o, row.down) for o in row.up]
-    odd = [f'{a} has {rows[a]} rows and {b} {columns(b)} columns' for a,b in pairs if rows[a] != columns(b)]
+    odd = [f'{a} has {rows[a]} rows and {b} {columns(b)} columns' for a,b in pairs
+        if rows[a] != columns(b)]
     return odd[0] if odd else ''
 
 # %% ../nbs/04_architectures.ipynb #eeef1ed8
 def architecture_of(
     model:PreTrainedModel,  # Any
 )->Architecture:  # Its row
-    "Where this model keeps its parts; `CompressionError` if nobody has said, or if it keeps them elsewhere."
+    """Where this model keeps its parts; `CompressionError` if nobody has said, or if it keeps them
+    elsewhere."""
     kind = model.config.model_type
     if kind not in ARCHITECTURES:
         raise CompressionError(f'where {kind} keeps its heads and neurons is not known',
-            f'add a row to distil_nb.architectures.ARCHITECTURES (known: {", ".join(ARCHITECTURES)}); '
+            'add a row to distil_nb.architectures.ARCHITECTURES '
+            f'(known: {", ".join(ARCHITECTURES)}); '
             'dropping layers, training, quantizing and exporting work without')
     row = ARCHITECTURES[kind]
     try: layers = list(model.base_model.get_submodule(row.layers))
     except AttributeError: layers = []
     problem = _misfit(layers[0], row) if layers else f'has no {row.layers}'
-    if problem: raise CompressionError(f'this {kind} is not built as its row says: it {problem}', 'leave its parts alone')
+    if problem:
+        raise CompressionError(f'this {kind} is not built as its row says: it {problem}',
+            'leave its parts alone')
     return row
 
 # %% ../nbs/04_architectures.ipynb #a5fa3a07
@@ -136,10 +146,12 @@ def layer_list(
     "The one list of layers; `CompressionError` if there is none, or more than one."
     n = getattr(model.config, 'num_hidden_layers', None)
     found = [o for o in model.base_model.modules() if isinstance(o, nn.ModuleList) and len(o) == n]
-    outer = [o for o in found if not any(o is not p and any(o is q for q in p.modules()) for p in found)]
+    outer = [o for o in found if not any(o is not p and any(o is q for q in p.modules())
+        for p in found)]
     if len(outer) == 1: return outer[0]
     what = 'more than one list of layers' if outer else 'no list of its layers (they may be shared)'
-    raise CompressionError(f'{model.config.model_type} has {what}', 'its layers cannot be told apart here')
+    raise CompressionError(f'{model.config.model_type} has {what}',
+        'its layers cannot be told apart here')
 
 # %% ../nbs/04_architectures.ipynb #32bfc8a9
 _LAYER = re.compile(r'(.*?(?:^|\.)(?:layers?|h|blocks?)\.)(\d+)(\..*)')
@@ -174,33 +186,39 @@ def layer_matrices(
 # %% ../nbs/04_architectures.ipynb #c103ada3
 def _ending(config)->int|None:
     "The token that an encoder-decoder looks for, or none."
-    end = config.eos_token_id
+    end = getattr(config, 'eos_token_id', None)
     return (end[0] if isinstance(end, list) else end) if config.is_encoder_decoder else None
 
 # %% ../nbs/04_architectures.ipynb #8e9e12ef
 def probe(
     model:PreTrainedModel,  # Any
     lengths:tuple[int,...]=(7, 4),  # Tokens of each row
-)->dict[str,Tensor]:  # `input_ids` and `attention_mask`, `(rows, longest)`, padded on the right, on the model's device
-    "Random tokens that the model knows."
+)->dict[str,Tensor]:  # `input_ids` and `attention_mask`, `(rows, longest)`
+    "Random tokens that the model knows, padded on the right, on its device."
     c,longest = model.config.get_text_config(),max(lengths)
     padding = model.config.pad_token_id or 0
+    parts = model.modules() if isinstance(model, nn.Module) else ()
+    tables = [o for o in parts if isinstance(o, nn.Embedding)]
+    taken = {padding, *(o.padding_idx for o in tables)}  # a model may take another token for padding
+    known = torch.tensor([o for o in range(c.vocab_size) if o not in taken])
     draw = torch.Generator().manual_seed(0)
-    ids = torch.randint(c.vocab_size - 1, (len(lengths), longest), generator=draw)
-    ids += ids >= padding  # all but the padding
+    ids = known[torch.randint(len(known), (len(lengths), longest), generator=draw)]
     mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
     if (end := _ending(model.config)) is not None:
         ids[ids == end] = (end + 1)%c.vocab_size
         ids[torch.arange(len(lengths)), torch.tensor(lengths) - 1] = end
     device = getattr(model, 'device', 'cpu')
-    return dict(input_ids=ids.where(mask, padding).to(device), attention_mask=mask.long().to(device))
+    return dict(input_ids=ids.where(mask, padding).to(device),
+        attention_mask=mask.long().to(device))
 
 # %% ../nbs/04_architectures.ipynb #1b70161f
 def _lookups(model:PreTrainedModel)->dict[str,Tensor]:
-    "What each embedding of a model is asked for on `probe`, `(rows, tokens)` or `(1, tokens)`; others are left out."
+    """What each embedding of a model is asked for on `probe`, `(rows, tokens)` or `(1, tokens)`;
+    others are left out."""
     asked,batch,was_training = {},probe(model),model.training
     names = {o: name for name,o in model.named_modules() if isinstance(o, nn.Embedding)}
-    def note(table, inputs): asked[names[table]] = inputs[0].detach()
+    def note(table, inputs):
+        if isinstance(inputs[0], Tensor): asked[names[table]] = inputs[0].detach()
     hooks = [o.register_forward_pre_hook(note) for o in names]
     try:
         with quiet(), torch.no_grad(): model.eval()(**batch)
@@ -208,7 +226,9 @@ def _lookups(model:PreTrainedModel)->dict[str,Tensor]:
         for o in hooks: o.remove()
         model.train(was_training)
     rows,tokens = batch['input_ids'].shape
-    return {name: ids for name,ids in asked.items() if tuple(ids.shape) in ((rows, tokens), (1, tokens), (tokens,))}
+    def fits(ids): return ids.shape[-1:] >= (tokens,) and ids.shape[:-1] in ((rows,), (1,), ())
+    # a model may fill rows up by itself, as Longformer does to its windows
+    return {name: ids[..., :tokens] for name,ids in asked.items() if fits(ids)}
 
 # %% ../nbs/04_architectures.ipynb #f8687d17
 def token_tables(
@@ -232,17 +252,20 @@ def _positions(model:PreTrainedModel)->int|None:
         offset = row[0].item()
         counts = torch.equal(row - offset, torch.arange(len(row), device=row.device))
         if counts: ends.append(model.get_submodule(name).num_embeddings - offset)
-    return min(ends) if ends else getattr(model.config.get_text_config(), 'max_position_embeddings', None)
+    if ends: return min(ends)
+    told = getattr(model.config.get_text_config(), 'max_position_embeddings', None)
+    return told if told and told > 0 else None  # XLNet says -1
 
 # %% ../nbs/04_architectures.ipynb #7695a8fe
 def max_tokens(
-    model:PreTrainedModel,  # With or without positions of its own; an ONNX model says its limit as `max_tokens`
+    model:PreTrainedModel,  # With or without positions; an ONNX model says `max_tokens` itself
     tokenizer:PreTrainedTokenizerBase,  # With or without a limit of its own
 )->int:  # Tokens, special ones included
     "How long a text may be before it is cut."
     if model not in _LIMITS:
         told = getattr(model, 'max_tokens', None)
-        _LIMITS[model] = told or (_positions(model) if isinstance(model, nn.Module) else None) or _NO_LIMIT
+        _LIMITS[model] = told or (_positions(model) if isinstance(model, nn.Module)
+            else None) or _NO_LIMIT
     return min(_LIMITS[model], tokenizer.model_max_length)
 
 # %% ../nbs/04_architectures.ipynb #d3229719
@@ -257,7 +280,8 @@ def _run(model:PreTrainedModel, batch:dict[str,Tensor])->tuple[Tensor,list[Tenso
     try: layers = list(layer_list(model))
     except CompressionError: layers = []
     states,was_training = [],model.training
-    hooks = [o.register_forward_hook(lambda layer, inputs, output: states.append(_first(output))) for o in layers]
+    hooks = [o.register_forward_hook(lambda layer, inputs, output: states.append(_first(output)))
+        for o in layers]
     try:
         with quiet(): logits = model.eval()(**batch).logits
     finally:
@@ -279,9 +303,10 @@ def check_same(
     expected:PreTrainedModel,  # A model that computes what the step means
     step:str,  # What was done, for the message
     tolerance:float=1e-4,  # Of logits, as a share of the largest: what rounding in sums can do
-    layers:list[int]|None=None,  # Layers of `expected` that those of `changed` stand for; all in order if not said
+    layers:list[int]|None=None,  # Layers of `expected` that are those of `changed`; all if not said
 ):
-    "Refuse a changed model that does not compute what it should: `CompressionError`, naming the first layer."
+    """Refuse a changed model that does not compute what it should: `CompressionError`, naming the
+    first layer."""
     batch = probe(expected)
     mask = batch['attention_mask'].bool()
     (ours,our_states),(theirs,their_states) = (_run(o, batch) for o in (changed, expected))
@@ -289,9 +314,11 @@ def check_same(
     if off <= tolerance: return
     if layers is not None and their_states: their_states = [their_states[i] for i in layers]
     steps = [_distance(a, b, mask) for a,b in zip(our_states, their_states)]
-    where = next((f'layer {i}' for i,o in enumerate(steps) if o > tolerance), 'the head' if steps else 'some layer')
+    where = next((f'layer {i}' for i,o in enumerate(steps) if o > tolerance), 'the head' if steps
+        else 'some layer')
     raise CompressionError(f'{step} changes what {changed.config.model_type} computes: '
-        f'its logits are off by {off:.2g} of their size, first in {where}', 'this architecture needs a row or a mend of its own')
+        f'its logits are off by {off:.2g} of their size, first in {where}',
+        'this architecture needs a row or a mend of its own')
 
 # %% ../nbs/04_architectures.ipynb #2c5d57fb
 @contextmanager

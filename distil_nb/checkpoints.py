@@ -43,15 +43,21 @@ def registered(
 # %% ../nbs/05_checkpoints.ipynb #71e8215c
 def _check_folder(folder:Path):
     "Refuse a folder that lacks something, or holds what is no file."
-    if odd := next((o for o in folder.iterdir() if o.exists() and not (o.is_file() or o.is_dir())), None):
+    if odd := next((o for o in folder.iterdir() if o.exists() and not (o.is_file() or o.is_dir())),
+        None):
         raise CompressionError(f'{odd} is a device, not a file', 'remove it')
     if not (folder/'config.json').exists():
-        raise CompressionError(f'{folder} has no config.json', 'give the folder of a checkpoint, as save_pretrained writes it')
+        raise CompressionError(f'{folder} has no config.json',
+            'give the folder of a checkpoint, as save_pretrained writes it')
     if not any((folder/o).exists() for o in _TOKENIZER_FILES):
         raise CompressionError(f'{folder} has no tokenizer', f'put its {_TOKENIZER_FILES[0]} there')
-    if list(folder.glob('*.safetensors')) or any((folder/o).exists() for o in registered('distil_nb.formats')): return
-    pickles = [o.name for o in folder.iterdir() if o.suffix in ('.bin', '.pt', '.pth', '.pkl', '.ckpt')]
-    raise CompressionError(f'{folder} has {"only the pickle " + pickles[0] if pickles else "no weights"}',
+    if list(folder.glob('*.safetensors')) or any((folder/o).exists()
+        for o in registered('distil_nb.formats')):
+        return
+    pickles = [o.name for o in folder.iterdir()
+        if o.suffix in ('.bin', '.pt', '.pth', '.pkl', '.ckpt')]
+    only = f'only the pickle {pickles[0]}' if pickles else 'no weights'
+    raise CompressionError(f'{folder} has {only}',
         'save it again with save_pretrained, which writes safetensors')
 
 # %% ../nbs/05_checkpoints.ipynb #350c0761
@@ -64,30 +70,34 @@ def locate(
         _check_folder(Path(name))
         return name
     if not re.fullmatch(r'[\w-][\w.-]*(/[\w.-]+)?', name):
-        raise CompressionError(f'no folder {name}', 'give the folder of a checkpoint, a name on the Hub, or sample')
+        raise CompressionError(f'no folder {name}',
+            'give the folder of a checkpoint, a name on the Hub, or sample')
     if not hub_answers():
         raise CompressionError(f'no folder {name} here, and the Hugging Face Hub does not answer',
-            'give the folder of a checkpoint or sample, or set HF_HUB_OFFLINE=1 if it has been downloaded before')
+            'give a folder or sample, or set HF_HUB_OFFLINE=1 if it has been downloaded before')
     return name
 
 # %% ../nbs/05_checkpoints.ipynb #b13b4023
 def weight_shapes(
     name:str,  # From `locate`
-)->dict[str,tuple[int,...]]:  # Of each tensor; empty where the weights are no safetensors, or in several files on the Hub
-    "Read names and shapes from the beginning of the weight files."
+)->dict[str,tuple[int,...]]:  # Of each tensor; empty where they cannot be known
+    """Read names and shapes from the beginning of the weight files; none where the weights are no
+    safetensors, or in several files on the Hub."""
     folder = Path(name)
     found = [str(o) for o in folder.glob('*.safetensors')] if folder.is_dir() else [
         cached_file(name, 'model.safetensors', _raise_exceptions_for_missing_entries=False)]
     shapes = {}
     for path in filter(None, found):
-        with safe_open(path, 'pt') as f: shapes |= {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
+        with safe_open(path, 'pt') as f:
+            shapes |= {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
     return shapes
 
 # %% ../nbs/05_checkpoints.ipynb #762c19fa
 _LAYERS = ('num_hidden_layers', 'n_layer', 'n_layers', 'num_layers', 'num_decoder_layers',
     'encoder_layers', 'decoder_layers')
-_WIDTHS = ('num_labels', 'vocab_size', 'hidden_size', 'n_embd', 'dim', 'd_model', 'intermediate_size',
-    'hidden_dim', 'n_inner', 'd_ff', 'd_inner', 'encoder_ffn_dim', 'decoder_ffn_dim', 'embedding_size',
+_NEURONS = ('intermediate_size', 'hidden_dim', 'n_inner', 'd_ff', 'd_inner', 'encoder_ffn_dim',
+    'decoder_ffn_dim')
+_WIDTHS = ('num_labels', 'vocab_size', 'hidden_size', 'n_embd', 'dim', 'd_model', 'embedding_size',
     'num_attention_heads', 'n_heads', 'n_head', 'num_heads', 'num_key_value_heads', 'head_dim')
 
 # %% ../nbs/05_checkpoints.ipynb #62b83f27
@@ -95,24 +105,31 @@ def check_claims(
     told:dict,  # A configuration, as read from JSON
     shapes:dict[str,tuple[int,...]],  # From `weight_shapes`; empty if not known
     where:str,  # Name of the checkpoint in messages
+    changed:bool=False,  # May neurons have been cut out, so that the configuration knows of more?
 ):
     "Refuse sizes that are no sizes, and sizes that the weights do not have."
     longest = max((max(o, default=1) for o in shapes.values()), default=2**20)
-    limits = {**dict.fromkeys(_WIDTHS, longest), **dict.fromkeys(_LAYERS, len(shapes) or 1000),
+    limits = {**dict.fromkeys(_WIDTHS, longest),
+        **dict.fromkeys(_NEURONS, longest*(64 if changed else 1)),
+              **dict.fromkeys(_LAYERS, len(shapes) or 1000),
               'max_position_embeddings': 2**24, 'n_positions': 2**24, 'type_vocab_size': longest}
     for name,most in limits.items():
         value,least = told.get(name),0 if name == 'type_vocab_size' else 1
         if value is None: continue
         if type(value) is not int or not least <= value <= most:
-            raise CompressionError(f'{where}/config.json: {name} is {value!r}, and the weights allow {least} to {most}',
+            raise CompressionError(
+                f'{where}/config.json: {name} is {value!r}, '
+                f'and the weights allow {least} to {most}',
                 'give the configuration that belongs to these weights')
     names = told.get('id2label')
     if names is None: return
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
-        raise CompressionError(f'{where}/config.json: id2label does not number the classes from 0', 'mend it')
+        raise CompressionError(f'{where}/config.json: id2label does not number the classes from 0',
+            'mend it')
 
 # %% ../nbs/05_checkpoints.ipynb #54079185
-_SET = dict(return_dict=True, output_hidden_states=False, output_attentions=False, torchscript=False,
+_SET = dict(return_dict=True, output_hidden_states=False, output_attentions=False,
+    torchscript=False,
     chunk_size_feed_forward=0)
 
 # %% ../nbs/05_checkpoints.ipynb #4f859544
@@ -123,11 +140,14 @@ def read_config(
     "Read a configuration, and hold it against the weights."
     path = Path(name)/'config.json' if Path(name).is_dir() else cached_file(name, 'config.json')
     told = json.loads(Path(path).read_text(encoding='utf-8'))
-    if not isinstance(told, dict): raise CompressionError(f'{name}/config.json is no object', 'give a whole one')
-    check_claims(told, weight_shapes(name), Path(name).name)
+    if not isinstance(told, dict):
+        raise CompressionError(f'{name}/config.json is no object', 'give a whole one')
+    check_claims(told, weight_shapes(name), Path(name).name,
+        (Path(name)/'compression.json').exists())
     maker = (told.get('quantization_config') or {}).get('quant_method')
     if maker not in (None, 'bitsandbytes'):
-        raise CompressionError(f'{name} was quantized by {maker}', 'give the checkpoint that it was made from')
+        raise CompressionError(f'{name} was quantized by {maker}',
+            'give the checkpoint that it was made from')
     config = AutoConfig.from_pretrained(name, trust_remote_code=False, **values)
     for key,value in _SET.items():
         if hasattr(config, key): setattr(config, key, value)
@@ -141,8 +161,10 @@ def check_head(
     "Refuse heads that do not choose one class of several."
     kind = config.problem_type
     if kind in (None, 'single_label_classification') and config.num_labels > 1: return
-    what = {'multi_label_classification': 'several labels at once'}.get(kind, 'one number (regression)')
-    raise CompressionError(f'the head of {where} gives {what}', 'only classifiers of one class among several are handled')
+    what = {'multi_label_classification': 'several labels at once'}.get(kind,
+        'one number (regression)')
+    raise CompressionError(f'the head of {where} gives {what}',
+        'only classifiers of one class among several are handled')
 
 # %% ../nbs/05_checkpoints.ipynb #a31e5534
 def writes_text(
@@ -153,29 +175,33 @@ def writes_text(
 
 # %% ../nbs/05_checkpoints.ipynb #30bbe649
 def _tied(model:nn.Module)->dict[str,str]:
-    "Weights of a state that are another name of others, as a language-model head that reads the table of embeddings."
+    """Weights of a state that are another name of others, as a language-model head that reads the
+    table of embeddings."""
     names = model.state_dict().keys()
-    return {k: v for k,v in (getattr(model, 'all_tied_weights_keys', None) or {}).items() if {k, v} <= names}
+    return {k: v for k,v in (getattr(model, 'all_tied_weights_keys', None) or {}).items()
+        if {k, v} <= names}
 
 # %% ../nbs/05_checkpoints.ipynb #ac0a86a3
 def save_changed(
     model:PreTrainedModel,  # With `compression`
     save_directory:str|Path,  # Folder; made if it is not there
 ):
-    "Write a changed model as `load_checkpoint` reads it; it is the `save_pretrained` of such a model."
+    """Write a changed model as `load_checkpoint` reads it; it is the `save_pretrained` of such a
+    model."""
     folder = Path(save_directory)
     model.config.save_pretrained(folder)
     if model.can_generate(): model.generation_config.save_pretrained(folder)
     tied = _tied(model)
     state = {k: v.contiguous() for k,v in model.state_dict().items() if k not in tied}
     save_file(state, folder/_CHANGED, metadata=dict(format='pt'))
-    (folder/'compression.json').write_text(json.dumps(dict(changes=model.compression), indent=2), encoding='utf-8')
+    (folder/'compression.json').write_text(json.dumps(dict(changes=model.compression), indent=2),
+        encoding='utf-8')
 
 # %% ../nbs/05_checkpoints.ipynb #2ca4d01a
 def note_change(
     model:PreTrainedModel,  # That was changed
     kind:str,  # As it is registered
-    details:dict|None,  # What `rebuild` needs, in terms of JSON; `None`: the configuration says it all
+    details:dict|None,  # What `rebuild` needs, as JSON; `None`: the configuration says it all
 )->PreTrainedModel:  # The same, in evaluation mode
     "Keep with a model what was done to it; an earlier note of the same kind goes."
     changes = [o for o in getattr(model, 'compression', []) if o['kind'] != kind]
@@ -187,7 +213,8 @@ def note_change(
 # %% ../nbs/05_checkpoints.ipynb #9d9b0a95
 def _rebuilt(folder:Path, config)->tuple[PreTrainedModel,list[dict]]:
     "A model in the shape that `compression.json` tells, weights not yet filled in; its changes."
-    changes,known = json.loads((folder/'compression.json').read_text(encoding='utf-8'))['changes'],registered('distil_nb.changes')
+    changes = json.loads((folder/'compression.json').read_text(encoding='utf-8'))['changes']
+    known = registered('distil_nb.changes')
     if unknown := [o['kind'] for o in changes if o['kind'] not in known]:
         raise CompressionError(f'{folder}/compression.json names the unknown change {unknown[0]!r}',
             'install the package that registers it, or the version of distil_nb that wrote it')
@@ -201,7 +228,8 @@ def load_changed(
     folder:str|Path,  # With `config.json`, `compression.json` and `compressed.safetensors`
     config,  # From `read_config`
 )->PreTrainedModel:  # As it was saved, to the bit; its changes stand in `model.compression`
-    "Load a model of another shape than its configuration says; `CompressionError` if the parts do not fit."
+    """Load a model of another shape than its configuration says; `CompressionError` if the parts do
+    not fit."""
     folder = Path(folder)
     model,changes = _rebuilt(folder, config)
     state = load_file(folder/_CHANGED)
@@ -216,10 +244,12 @@ def _mend_padding(model, tokenizer:PreTrainedTokenizerBase, where:str):
     "Let model and tokenizer have one padding token."
     c = model.config
     if tokenizer.pad_token_id is None:
-        named = tokenizer.convert_ids_to_tokens(c.pad_token_id) if isinstance(c.pad_token_id, int) else None
+        named = tokenizer.convert_ids_to_tokens(c.pad_token_id) if isinstance(c.pad_token_id,
+            int) else None
         tokenizer.pad_token = named or tokenizer.eos_token
         if tokenizer.pad_token is None:
-            raise CompressionError(f'the tokenizer of {where} has no padding token', 'set its pad_token')
+            raise CompressionError(f'the tokenizer of {where} has no padding token',
+                'set its pad_token')
     c.get_text_config().pad_token_id = c.pad_token_id = tokenizer.pad_token_id
 
 # %% ../nbs/05_checkpoints.ipynb #cf730020
@@ -231,25 +261,33 @@ def reconcile(
     "Make model and tokenizer fit together, or refuse them."
     limit = tokenizer.model_max_length
     if not isinstance(limit, (int, float)) or not limit >= 1:
-        raise CompressionError(f'the tokenizer of {where} says model_max_length {limit!r}', 'give a number of tokens')
-    rows = model.get_input_embeddings().weight.shape[0] if isinstance(model, nn.Module) else model.config.vocab_size
+        raise CompressionError(f'the tokenizer of {where} says model_max_length {limit!r}',
+            'give a number of tokens')
+    rows = model.get_input_embeddings().weight.shape[0] if isinstance(model,
+        nn.Module) else model.config.vocab_size
     token,last = max(tokenizer.get_vocab().items(), key=lambda o: o[1])
     if last >= rows:
-        raise CompressionError(f'token {token!r} of {where} has number {last}, and the model has {rows} embeddings',
+        raise CompressionError(
+            f'token {token!r} of {where} has number {last}, and the model has {rows} embeddings',
             'give the tokenizer that belongs to the model')
     _mend_padding(model, tokenizer, where)
     tokenizer.padding_side = 'right'
-    taken = inspect.signature(model.forward if isinstance(model, nn.Module) else model.__call__).parameters
-    tokenizer.model_input_names = [o for o in tokenizer.model_input_names if o != 'token_type_ids' or o in taken]
+    taken = inspect.signature(model.forward if isinstance(model, nn.Module)
+        else model.__call__).parameters
+    tokenizer.model_input_names = [o for o in tokenizer.model_input_names if o != 'token_type_ids'
+        or o in taken]
 
 # %% ../nbs/05_checkpoints.ipynb #cb41897a
 @torch.inference_mode()
 def _answers(model, tokenizer:PreTrainedTokenizerBase, texts:list[str])->Tensor:
     "Logits of some texts, in one batch."
-    names = [o for o in tokenizer.model_input_names if o in ('input_ids', 'attention_mask', 'token_type_ids')]
-    batch = tokenizer(texts, padding=True, return_tensors='pt', truncation=tokenizer.model_max_length < 2**20)
+    names = [o for o in tokenizer.model_input_names
+        if o in ('input_ids', 'attention_mask', 'token_type_ids')]
+    batch = tokenizer(texts, padding=True, return_tensors='pt',
+        truncation=tokenizer.model_max_length < 2**20)
     device = getattr(model, 'device', 'cpu')
-    return model(**{k: v.to(device) for k,v in batch.items() if k in {*names, 'attention_mask'}}).logits.float().cpu()
+    return model(**{k: v.to(device) for k,v in batch.items()
+        if k in {*names, 'attention_mask'}}).logits.float().cpu()
 
 # %% ../nbs/05_checkpoints.ipynb #363f7ef9
 def _padding_matters(model, tokenizer:PreTrainedTokenizerBase, texts:list[str], side:str)->bool:
@@ -272,9 +310,11 @@ def check_answers(
         raise CompressionError(f'{where} answers two texts with {tuple(logits.shape)} numbers',
             f'its configuration says {classes} classes: give the one that belongs to its weights')
     if not logits.isfinite().all():
-        raise CompressionError(f'{where} answers with numbers that are not finite', 'its weights are damaged')
+        raise CompressionError(f'{where} answers with numbers that are not finite',
+            'its weights are damaged')
     if all(_padding_matters(model, tokenizer, texts, side) for side in ('right', 'left')):
-        raise CompressionError(f'{where} answers differently when a text is padded', 'model and tokenizer do not fit together')
+        raise CompressionError(f'{where} answers differently when a text is padded',
+            'model and tokenizer do not fit together')
 
 # %% ../nbs/05_checkpoints.ipynb #1e90fdb1
 _HEAD = re.compile('classifier|classification_head|pooler|score|^head')
@@ -293,11 +333,13 @@ def check_weights(
 # %% ../nbs/05_checkpoints.ipynb #c7bd8ec2
 def _load_plain(name:str, where:str, config, auto, new_head:bool)->PreTrainedModel:
     "Load what plain `from_pretrained` reads; nothing may be made up but a head."
-    model,info = auto.from_pretrained(name, config=config, dtype=torch.float32, use_safetensors=True,
+    model,info = auto.from_pretrained(name, config=config, dtype=torch.float32,
+        use_safetensors=True,
         trust_remote_code=False, ignore_mismatched_sizes=new_head, output_loading_info=True)
     lacking = sorted({*info['missing_keys'], *(o[0] for o in info['mismatched_keys'])})
     if lacking := [o for o in lacking if not (new_head and _HEAD.search(o))]:
-        raise CompressionError(f'checkpoint {where} lacks {len(lacking)} weights, {lacking[0]} for one',
+        raise CompressionError(
+            f'checkpoint {where} lacks {len(lacking)} weights, {lacking[0]} for one',
             'give a fine-tuned classifier that is whole')
     return model
 
@@ -315,18 +357,22 @@ def _load_model(name:str, where:str, auto, new_head:bool, values:dict):
 
 # %% ../nbs/05_checkpoints.ipynb #308762d0
 def load_checkpoint(
-    source:str|Path='sample',  # Folder, name on the Hub, `sample` (in the package), or `hub` (the story's teacher)
-    new_head:bool=False,  # May the head be missing, as in a pretrained model that is no classifier yet?
-    auto=AutoModelForSequenceClassification,  # What kind of model it shall be: a class of transformers
+    source:str|Path='sample',  # Folder, name on the Hub, `sample`, or `hub` (the story's teacher)
+    new_head:bool=False,  # May the head be missing, as in a model that is no classifier yet?
+    auto=AutoModelForSequenceClassification,  # Kind of model: a class of transformers
     **values,  # Replace those of the stored configuration, such as `num_labels=3`
 )->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # In 32-bit floats unless quantized; on the CPU
-    """Load a classifier and its tokenizer, ready for inference; `CompressionError` if anything is missing or does
-    not fit. Of a registered format (ONNX), the model is an object of its own that is called in the same way."""
+    """Load a classifier and its tokenizer, ready for inference; `CompressionError` if anything is
+    missing or does not fit. Of a registered format (ONNX), the model is an object of its own that
+    is called in the same way."""
     name = locate(source)
-    with readable(f'checkpoint {source}', 'check that configuration, weights and tokenizer are whole, and of one model'):
+    with readable(f'checkpoint {source}',
+        'check that configuration, weights and tokenizer are whole, and of one model'):
         model = _load_model(name, str(source), auto, new_head, values)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        if not tokenizer.is_fast: raise CompressionError(f'checkpoint {source} has a slow tokenizer', 'convert it to tokenizer.json')
+        if not tokenizer.is_fast:
+            raise CompressionError(f'checkpoint {source} has a slow tokenizer',
+                'convert it to tokenizer.json')
         if isinstance(model, nn.Module): check_weights(model.eval(), f'checkpoint {source}')
         reconcile(model, tokenizer, str(source))
         if not writes_text(model.config): check_answers(model, tokenizer, f'checkpoint {source}')
@@ -350,15 +396,18 @@ def save_checkpoint(
 # %% ../nbs/05_checkpoints.ipynb #ec20b9ab
 def given(
     model,  # Model, or path or name of a checkpoint
-    tokenizer:PreTrainedTokenizerBase|None=None,  # Its own; needed with a model object, and not with a path
+    tokenizer:PreTrainedTokenizerBase|None=None,  # Its own; needed with a model object only
     **how,  # For `load_checkpoint`
-)->tuple[PreTrainedModel,PreTrainedTokenizerBase,str]:  # Model, its tokenizer, and a name for records
+)->tuple[PreTrainedModel,PreTrainedTokenizerBase,str]:  # Model, tokenizer, a name for records
     "A model and its tokenizer, from whatever was given."
     if isinstance(model, (str, Path)):
-        if tokenizer is not None: raise CompressionError(f'{model} is a path and brings its own tokenizer', 'leave tokenizer= out')
+        if tokenizer is not None:
+            raise CompressionError(f'{model} is a path and brings its own tokenizer',
+                'leave tokenizer= out')
         return *load_checkpoint(model, **how), str(model)
     name = getattr(getattr(model, 'config', None), 'name_or_path', '') or type(model).__name__
-    if tokenizer is None: raise CompressionError(f'{name} is a model object', 'give its tokenizer too: tokenizer=…')
+    if tokenizer is None:
+        raise CompressionError(f'{name} is a model object', 'give its tokenizer too: tokenizer=…')
     own = copy.deepcopy(tokenizer)
     reconcile(model, own, name)
     return model.eval(), own, name
@@ -369,7 +418,8 @@ def check_floats(
 ):
     "Refuse a model that is quantized already, or an ONNX file."
     way_out = 'give the checkpoint that it was made from'
-    if not isinstance(model, nn.Module): raise CompressionError('an ONNX file cannot be changed', way_out)
+    if not isinstance(model, nn.Module):
+        raise CompressionError('an ONNX file cannot be changed', way_out)
     changes = [o['kind'] for o in getattr(model, 'compression', [])]
     if getattr(model, 'is_quantized', False) or 'quantize' in changes:
         raise CompressionError('the model is quantized already', way_out)

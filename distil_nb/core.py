@@ -10,7 +10,8 @@ __all__ = ['RUN_SLOW', 'passive_threads', 'one_line', 'CompressionError', 'set_s
            'quiet', 'hub_answers', 'readable']
 
 # %% ../nbs/00_core.ipynb #f3f5fd59
-import errno, fnmatch, json, logging, math, numbers, os, random, shutil, sys, threading, uuid, warnings
+import errno, fnmatch, json, logging, math, numbers, os, random, shutil, sys, threading, uuid
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,8 +23,10 @@ import numpy as np
 from tqdm import TqdmWarning, tqdm
 
 # %% ../nbs/00_core.ipynb #5dac3a47
-warnings.filterwarnings('ignore', 'IProgress not found', TqdmWarning)  # the bars here are text: no widget is missed
-for _name in ('torchao', 'torch.utils._pytree', 'bitsandbytes'):  # they tell of kernels for other machines
+# the bars here are text: no widget is missed
+warnings.filterwarnings('ignore', 'IProgress not found', TqdmWarning)
+# they tell of kernels for other machines
+for _name in ('torchao', 'torch.utils._pytree', 'bitsandbytes'):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 # %% ../nbs/00_core.ipynb #54d73f5c
@@ -94,7 +97,7 @@ class Settings:
     clip:float=1.  # Longest gradient (Euclidean); 0 for no limit
     keep:str='best'  # Which epoch is the result: best (by validation accuracy) or last
     accumulate:int=1  # Batches that make one step of the optimizer
-    precision:str='auto'  # Of matrix products: no, bf16, fp16, or auto (bf16 where the hardware multiplies it)
+    precision:str='auto'  # Of products: no, bf16, fp16, or auto (bf16 where hardware multiplies it)
     seed:int=0  # Same seed, same numbers
 
     def __post_init__(self): check_settings(self)
@@ -104,13 +107,17 @@ _CHOICES = dict(schedule=('constant', 'linear', 'cosine'), keep=('best', 'last')
     precision=('auto', 'no', 'bf16', 'fp16'))
 
 # %% ../nbs/00_core.ipynb #4e2bbc53
-_RANGES = dict(lr=(0, math.inf), temperature=(.01, 1000), alpha=(0, 1), warmup=(0, 1), clip=(0, math.inf))
+_RANGES = dict(lr=(0, math.inf), temperature=(.01, 1000), alpha=(0, 1), warmup=(0, 1),
+    clip=(0, math.inf))
 
 def _check_number(name:str, value, least:float, most:float):
     "Refuse what is no number, or outside."
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if number and least <= value <= most and math.isfinite(value) and not (name == 'lr' and value == 0): return
-    span = 'above 0' if name == 'lr' else f'{least:g} or more' if most == math.inf else f'from {least:g} to {most:g}'
+    if number and least <= value <= most and math.isfinite(value) and not (name == 'lr'
+        and value == 0):
+        return
+    span = f'{least:g} or more' if most == math.inf else f'from {least:g} to {most:g}'
+    if name == 'lr': span = 'above 0'
     raise CompressionError(f'{name} must be {span}, got {value!r}')
 
 # %% ../nbs/00_core.ipynb #de28e262
@@ -123,16 +130,21 @@ def check_settings(
         if not isinstance(value, numbers.Integral) or isinstance(value, bool):
             raise CompressionError(f'{name} must be an integer, got {value!r}')
         if not (0 if name == 'seed' else 1) <= value < 2**32:
-            raise CompressionError(f'{name} must be {"from 0 to 2**32-1" if name == "seed" else "above 0"}, got {value}')
+            span = 'from 0 to 2**32-1' if name == 'seed' else 'above 0'
+            raise CompressionError(f'{name} must be {span}, got {value}')
     for name,(least,most) in _RANGES.items(): _check_number(name, getattr(s, name), least, most)
     for name,known in _CHOICES.items():
         if getattr(s, name) not in known:
-            raise CompressionError(f'no {name} {getattr(s, name)!r}', f'choose from {", ".join(known)}')
+            raise CompressionError(f'no {name} {getattr(s, name)!r}',
+                f'choose from {", ".join(known)}')
 
 # %% ../nbs/00_core.ipynb #761aec36
-_OURS = ('config.json', 'generation_config.json', 'record.json', 'compression.json', 'model*.safetensors', 'model*.index.json',
-    'compressed.safetensors', 'model.onnx*', 'tokenizer*', 'vocab.*', 'merges.txt', 'special_tokens_map.json',
-    'added_tokens.json', 'chat_template.jinja', 'spiece.model', 'sentencepiece.*', '*.npy', 'results.*', 'history.*')
+_OURS = ('config.json', 'generation_config.json', 'record.json', 'compression.json',
+    'model*.safetensors', 'model*.index.json',
+    'compressed.safetensors', 'model.onnx*', 'tokenizer*', 'vocab.*', 'merges.txt',
+    'special_tokens_map.json',
+    'added_tokens.json', 'chat_template.jinja', 'spiece.model', 'sentencepiece.*', '*.npy',
+    'results.*', 'history.*')
 
 def _foreign(folder:Path)->str:
     "The first file of a folder that this library did not write; nothing if it wrote all of them."
@@ -140,7 +152,8 @@ def _foreign(folder:Path)->str:
         return next((o.name for o in sorted(folder.iterdir())), '')
     try: listed = json.loads((folder/'record.json').read_text(encoding='utf-8')).get('files')
     except (OSError, ValueError, AttributeError): listed = None
-    found = sorted(str(o.relative_to(folder)) for o in folder.rglob('*') if o.is_symlink() or not o.is_dir())
+    found = sorted(str(o.relative_to(folder)) for o in folder.rglob('*') if o.is_symlink()
+        or not o.is_dir())
     def ours(name):
         if listed is not None: return name in listed
         return any(fnmatch.fnmatch(Path(name).name, o) for o in _OURS)
@@ -153,11 +166,15 @@ def check_target(
 )->Path:  # The target
     "Refuse to write over what exists; call it before anything long starts."
     target = Path(target)
-    if target.is_symlink(): raise CompressionError(f'{target} is a symbolic link', 'give the folder that it stands for')
+    if target.is_symlink():
+        raise CompressionError(f'{target} is a symbolic link', 'give the folder that it stands for')
     if not target.exists(): return target
-    if not overwrite: raise CompressionError(f'{target} exists already', 'choose another --out, or add --overwrite')
+    if not overwrite:
+        raise CompressionError(f'{target} exists already',
+            'choose another --out, or add --overwrite')
     if target.is_dir() and (other := _foreign(target)):
-        raise CompressionError(f'{target} holds {other}, which was not written by distil_nb and which --overwrite does not touch',
+        raise CompressionError(
+            f'{target} holds {other}, not written by distil_nb, which --overwrite does not touch',
             'choose another --out, or move it away')
     return target
 
@@ -168,10 +185,12 @@ def _list_files(folder:Path):
     if not record.is_file(): return
     told = json.loads(record.read_text(encoding='utf-8'))
     files = sorted(str(o.relative_to(folder)) for o in folder.rglob('*') if o.is_file())
-    record.write_text(json.dumps(told | dict(files=files), indent=2, allow_nan=False) + '\n', encoding='utf-8')
+    record.write_text(json.dumps(told | dict(files=files), indent=2, allow_nan=False) + '\n',
+        encoding='utf-8')
 
 # %% ../nbs/00_core.ipynb #acbf0f6f
-_UNWRITABLE = errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EFBIG
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
+    errno.EFBIG)
 
 @contextmanager
 def writing(
@@ -209,7 +228,8 @@ def atomic_path(
 )->Iterator[Path]:  # Temporary path to write to: make a file or a folder there
     "Write beside `target`, rename when all went well; nothing is left when it did not."
     target = check_target(target, overwrite)
-    part = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:12]}.part')  # nobody else's, living or dead
+    # nobody else's, living or dead
+    part = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:12]}.part')
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -237,7 +257,8 @@ def optional(
     "Import a package that may be missing; `CompressionError` if it is."
     try: return import_module(package)
     except ImportError as e:
-        raise CompressionError(f'{package} is not installed', f"pip install 'distil_nb[{extra}]'") from e
+        raise CompressionError(f'{package} is not installed',
+            f"pip install 'distil_nb[{extra}]'") from e
 
 # %% ../nbs/00_core.ipynb #13d600aa
 def progress(
@@ -246,16 +267,19 @@ def progress(
     total:int|None=None,  # Number of steps, where `steps` has no length
 )->tqdm:  # The same steps, counted on standard error when that is a terminal
     "A progress bar that only a terminal sees."
-    return tqdm(steps, desc=title, total=total, disable=not sys.stderr.isatty(), leave=False, file=sys.stderr)
+    return tqdm(steps, desc=title, total=total, disable=not sys.stderr.isatty(), leave=False,
+        file=sys.stderr)
 
 # %% ../nbs/00_core.ipynb #2d81ed0f
 @contextmanager
 def quiet():
-    "No remarks or loading bars of transformers and datasets inside the block; download bars stay on a terminal."
+    """No remarks or loading bars of transformers and datasets inside the block; download bars stay
+    on a terminal."""
     import datasets
     from transformers.utils import logging as remarks
     level,data_level = remarks.get_verbosity(),datasets.logging.get_verbosity()
-    bars,data_bars = remarks.is_progress_bar_enabled(),not datasets.utils.are_progress_bars_disabled()
+    bars = remarks.is_progress_bar_enabled()
+    data_bars = not datasets.utils.are_progress_bars_disabled()
     remarks.set_verbosity_error()
     remarks.disable_progress_bar()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
@@ -289,7 +313,8 @@ def readable(
     what:str,  # What is being read, with its name: the start of the message
     way_out:str,  # What the user can do about it
 ):
-    "Turn whatever a library says about unreadable input into a `CompressionError`; remarks stay out of sight."
+    """Turn whatever a library says about unreadable input into a `CompressionError`; remarks stay
+    out of sight."""
     try:
         with quiet(): yield
     except (CompressionError, MemoryError): raise

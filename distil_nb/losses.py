@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 # %% ../nbs/07_losses.ipynb #bf27a7c1
 def _check_pair(student:Tensor, teacher:Tensor):
-    if student.shape != teacher.shape: raise ValueError(f'shapes differ: student {tuple(student.shape)}, teacher {tuple(teacher.shape)}')
+    if student.shape != teacher.shape:
+        ours,theirs = tuple(student.shape),tuple(teacher.shape)
+        raise ValueError(f'shapes differ: student {ours}, teacher {theirs}')
 
 # %% ../nbs/07_losses.ipynb #379aa89e
 def soft_target_loss(
@@ -24,7 +26,8 @@ def soft_target_loss(
     temp:float=2.,  # Temperature, no unit; `<= 0` raises `ValueError`
     reduction:str='mean',  # `mean` over the rows, or `none` for each row
 )->Tensor:  # Nats, times `temp**2`
-    "KL(teacher || student) of softened probabilities. Hinton et al. 2015 (arXiv 1503.02531), section 2."
+    """KL(teacher || student) of softened probabilities. Hinton et al. 2015 (arXiv 1503.02531),
+    section 2."""
     _check_pair(student, teacher)
     if temp <= 0: raise ValueError(f'temperature must be > 0, got {temp}')
     log_q,log_p = (F.log_softmax(o/temp, -1) for o in (student, teacher.detach()))
@@ -51,10 +54,12 @@ def distillation_loss(
     temp:float=2.,  # Temperature of the soft half, > 0
     alpha:float=.5,  # Weight of the soft half, 0 (labels only) to 1 (teacher only)
 )->Tensor:  # Nats per row
-    "`alpha * temp**2 * KL(teacher || student) + (1 - alpha) * cross-entropy`. Hinton et al. 2015, section 2."
+    """`alpha * temp**2 * KL(teacher || student) + (1 - alpha) * cross-entropy`. Hinton et al. 2015,
+    section 2."""
     check_mix(temp, alpha)
     hard = F.cross_entropy(student, labels, ignore_index=NO_LABEL, reduction='none').mean()
-    return hard if teacher is None else alpha*soft_target_loss(student, teacher, temp) + (1 - alpha)*hard
+    return hard if teacher is None else alpha*soft_target_loss(student, teacher,
+        temp) + (1 - alpha)*hard
 
 # %% ../nbs/07_losses.ipynb #506e37bb
 def logit_mse_loss(
@@ -73,7 +78,9 @@ class HiddenStateLoss(nn.Module):
         teacher_width:int,  # Size of the teacher's; a projection is learned where it differs
     ):
         super().__init__()
-        self.projection = nn.Identity() if student_width == teacher_width else nn.Linear(student_width, teacher_width, bias=False)
+        same = student_width == teacher_width
+        self.projection = nn.Identity() if same else nn.Linear(student_width, teacher_width,
+            bias=False)
     def forward(self,
         student:Tensor,  # `(rows, tokens, student_width)`
         teacher:Tensor,  # `(rows, tokens, teacher_width)`; a constant

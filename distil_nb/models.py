@@ -19,10 +19,12 @@ import torch
 from torch import nn
 from transformers import (AutoModelForSequenceClassification, DistilBertConfig,
     DistilBertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase)
-from distil_nb.architectures import (ARCHITECTURES, check_same, layer_list, layer_number, renumbered,
+from distil_nb.architectures import (ARCHITECTURES, check_same, layer_list, layer_number,
+    renumbered,
     skipping)
 # students and checkpoints are asked for together: whoever imports one from here finds the other
-from .checkpoints import (HUB_TEACHER, SAMPLE_TEACHER, check_floats, given, load_checkpoint,
+from .checkpoints import (HUB_TEACHER, SAMPLE_TEACHER, check_floats, given,
+    load_checkpoint,
     locate, note_change, save_checkpoint, writes_text)
 
 # %% ../nbs/05_models.ipynb #ceec40a0
@@ -71,9 +73,11 @@ def check_layers(
     "Refuse layer numbers that the teacher does not have, and doubles."
     known = f'0 to {layers-1}'
     if wrong := [o for o in keep if not 0 <= o < layers]:
-        raise CompressionError(f'layer {wrong[0]} is out of range', f'the teacher has layers {known}')
+        raise CompressionError(f'layer {wrong[0]} is out of range',
+            f'the teacher has layers {known}')
     if not keep or sorted(set(keep)) != keep:
-        raise CompressionError(f'layers {keep} are not ascending numbers', f'choose some of {known}, each once')
+        raise CompressionError(f'layers {keep} are not ascending numbers',
+            f'choose some of {known}, each once')
     return keep
 
 # %% ../nbs/05_models.ipynb #b84ddd01
@@ -82,7 +86,8 @@ def _shallower(config, keep:list[int])->object:
     n,told = config.num_hidden_layers,config.to_dict()
     lists = {k: [v[i] for i in keep] for k,v in told.items() if isinstance(v, list) and len(v) == n
              and not k.endswith('_token_id') and k != 'architectures'}
-    if 'attention_layers' in lists: lists['attention_types'] = [[lists['attention_layers'], 1]]  # GPT-Neo's way
+    # GPT-Neo's way
+    if 'attention_layers' in lists: lists['attention_types'] = [[lists['attention_layers'], 1]]
     new = type(config)(**config.to_diff_dict() | dict(num_hidden_layers=len(keep)) | lists)
     new._attn_implementation = config._attn_implementation
     return new
@@ -96,7 +101,9 @@ def _with_layers(model:PreTrainedModel, keep:list[int])->PreTrainedModel:
     try: student.load_state_dict(state)
     except RuntimeError as e:
         what = next((o.strip() for o in str(e).splitlines()[1:]), '')
-        raise CompressionError(f'layers {keep} of {model.config.model_type} do not fit in their new places ({what[:120]})',
+        kind = model.config.model_type
+        raise CompressionError(
+            f'layers {keep} of {kind} do not fit in their new places ({what[:120]})',
             'keep the first layer') from e
     if model.can_generate(): student.generation_config = copy.deepcopy(model.generation_config)
     return student.to(model.dtype).eval()
@@ -106,13 +113,15 @@ def keep_layers(
     model:PreTrainedModel,  # With layers of one shape; stays as it is
     keep:list[int],  # Numbers of the layers to keep, from 0, ascending
 )->PreTrainedModel:  # A new model with these layers
-    """A shallower copy: chosen layers, and all else. Sanh et al. 2019 (arXiv 1910.01108), section 3.
+    """A shallower copy: chosen layers, and all else. Sanh et al. 2019 (arXiv 1910.01108), section
+    3.
     `CompressionError` if it does not compute what the given model computes through these layers."""
     check_layers(keep, model.config.num_hidden_layers)
     if getattr(model, 'compression', []):
         raise CompressionError('layers of a pruned or quantized model cannot be left out',
             'leave out layers first, then go on with what is left')
-    if getattr(model.config, 'num_hidden_groups', 0) == 1:  # ALBERT: one layer, used again and again
+    # ALBERT: one layer, used again and again
+    if getattr(model.config, 'num_hidden_groups', 0) == 1:
         return _with_layers(model, keep)
     layer_list(model)
     student = _with_layers(model, keep)
@@ -129,16 +138,19 @@ def _to_distilbert()->dict[str,str]:
 # %% ../nbs/05_models.ipynb #da36d0f6
 def _distilbert_config(c)->DistilBertConfig:
     "The configuration of a DistilBERT of the same size."
-    return DistilBertConfig(vocab_size=c.vocab_size, max_position_embeddings=c.max_position_embeddings,
+    return DistilBertConfig(vocab_size=c.vocab_size,
+        max_position_embeddings=c.max_position_embeddings,
         n_layers=c.num_hidden_layers, dim=c.hidden_size, n_heads=c.num_attention_heads,
-        hidden_dim=c.intermediate_size, activation=c.hidden_act, id2label=c.id2label, label2id=c.label2id,
+        hidden_dim=c.intermediate_size, activation=c.hidden_act, id2label=c.id2label,
+        label2id=c.label2id,
         pad_token_id=c.pad_token_id)
 
 # %% ../nbs/05_models.ipynb #464e1b43
 def _distilbert_name(name:str, parts:dict[str,str])->str:
     "What DistilBERT calls a weight of BERT."
     if layer_number(name) is None:
-        return name.replace('bert.pooler.dense', 'pre_classifier').replace('bert.embeddings', 'distilbert.embeddings')
+        return name.replace('bert.pooler.dense', 'pre_classifier').replace('bert.embeddings',
+            'distilbert.embeddings')
     before,number,rest = re.fullmatch(r'bert\.(encoder\.layer)\.(\d+)\.(.*)', name).groups()
     part,_,kind = rest.rpartition('.')
     return f'distilbert.{ARCHITECTURES["distilbert"].layers}.{number}.{parts[part]}.{kind}'
@@ -150,7 +162,8 @@ def to_distilbert(
     "BERT's weights in DistilBERT's architecture. Sanh et al. 2019 (arXiv 1910.01108), section 3."
     c = model.config
     if c.model_type != 'bert':
-        raise CompressionError(f'{c.model_type} cannot become DistilBERT', 'give a BERT model, or keep its own architecture')
+        raise CompressionError(f'{c.model_type} cannot become DistilBERT',
+            'give a BERT model, or keep its own architecture')
     state,parts = {k: v.clone() for k,v in model.state_dict().items()},_to_distilbert()
     first_type = state.pop('bert.embeddings.token_type_embeddings.weight')[0]
     state['bert.embeddings.position_embeddings.weight'] += first_type
@@ -163,8 +176,8 @@ def to_distilbert(
 # %% ../nbs/05_models.ipynb #55678e59
 def story_student(
     classes:int=2,  # Number of classes
-)->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # 52,779,266 parameters for two classes, and its tokenizer
-    "The student of the story; needs the Hub."
+)->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # And its tokenizer
+    "The student of the story, 52,779,266 parameters for two classes; needs the Hub."
     config = story_config(classes)
     how = dict(num_labels=classes, n_heads=config.n_heads, n_layers=config.n_layers)
     return load_checkpoint(HUB_STUDENT, new_head=True, **how)
@@ -181,8 +194,8 @@ def new_student(
 def make_student(
     teacher:PreTrainedModel,  # Gives its layers, classes and their names
     tokenizer:PreTrainedTokenizerBase,  # The teacher's
-    keep:list[int]|None=None,  # Layers of the teacher to keep; evenly half of them if nothing is said
-    student:str|Path|None=None,  # Instead: a pretrained model (name on the Hub or folder), or `story`
+    keep:list[int]|None=None,  # Layers of the teacher to keep; evenly half of them if not said
+    student:str|Path|None=None,  # Instead: a pretrained model (Hub name or folder), or `story`
 )->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # Student and its tokenizer
     "The student to be trained: from the teacher's layers, or from a pretrained model."
     if student is not None and keep is not None:
@@ -192,6 +205,7 @@ def make_student(
         return keep_layers(teacher, chosen), tokenizer
     classes = teacher.config.num_labels
     story = str(student) == 'story'
-    model,own = story_student(classes) if story else load_checkpoint(student, new_head=True, num_labels=classes)
+    model,own = story_student(classes) if story else load_checkpoint(student, new_head=True,
+        num_labels=classes)
     model.config.id2label,model.config.label2id = teacher.config.id2label,teacher.config.label2id
     return model, own

@@ -47,18 +47,21 @@ def adam(
 )->torch.optim.Adam:  # In one kernel where PyTorch has one
     "The optimizer of the story. Kingma & Ba 2015 (arXiv 1412.6980)."
     parameters = [o for o in model.parameters() if o.requires_grad]
-    return torch.optim.Adam(parameters, lr=settings.lr, fused=parameters[0].device.type in ('cpu', 'cuda'))
+    return torch.optim.Adam(parameters, lr=settings.lr,
+        fused=parameters[0].device.type in ('cpu', 'cuda'))
 
 # %% ../nbs/08_optimizer.ipynb #e80b02c3
 def clip_gradient(
     model:nn.Module,  # Whose gradients
     longest:float,  # Euclidean length; 0 for no limit
 ):
-    "Shorten the gradient of all parameters together. Pascanu et al. 2013 (arXiv 1211.5063), section 3.2."
+    """Shorten the gradient of all parameters together. Pascanu et al. 2013 (arXiv 1211.5063),
+    section 3.2."""
     parameters = [o for o in model.parameters() if o.grad is not None]
     if not longest or not parameters: return
     norm = nn.utils.get_total_norm([o.grad for o in parameters])
-    if norm > longest: nn.utils.clip_grads_with_norm_(parameters, longest, norm)  # else one pass is spared
+    # else one pass is spared
+    if norm > longest: nn.utils.clip_grads_with_norm_(parameters, longest, norm)
 
 # %% ../nbs/08_optimizer.ipynb #3d07721b
 def take_step(
@@ -68,7 +71,8 @@ def take_step(
     done:float,  # Share of the training done, in the middle of this step
     scaler:torch.amp.GradScaler|None=None,  # Has scaled the loss, where precision is fp16
 ):
-    "Set the learning rate, clip the gradient, take the step, and tell the modules that change with it."
+    """Set the learning rate, clip the gradient, take the step, and tell the modules that change
+    with it."""
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     for group in optimizer.param_groups: group['lr'] = learning_rate(settings, done)
     changing = [o for o in model.modules() if hasattr(o, 'before_step')]
@@ -117,7 +121,8 @@ def mixed(
     precision:str,  # As of `chosen_precision`
     device:torch.device|str='cpu',  # Where
 ):
-    "A context in which matrix products are computed in this precision. Micikevicius et al. 2018 (arXiv 1710.03740)."
+    """A context in which matrix products are computed in this precision. Micikevicius et al. 2018
+    (arXiv 1710.03740)."""
     if precision == 'no': return nullcontext()
     dtype = dict(bf16=torch.bfloat16, fp16=torch.float16)[precision]
     return torch.autocast(torch.device(device).type, dtype)

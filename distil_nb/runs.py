@@ -70,7 +70,7 @@ def save_state(
 # %% ../nbs/08_runs.ipynb #ac176c0b
 def read_state(
     path:Path,  # Written by `save_state`
-)->tuple[dict[str,Tensor],list[dict],str]|None:  # Tensors, history, name of the run; `None` if it is damaged
+)->tuple[dict[str,Tensor],list[dict],str]|None:  # Tensors, history, name; `None` if damaged
     "Read a state, and hold it against its own hash."
     try:
         with safe_open(path, 'pt') as f:
@@ -78,7 +78,8 @@ def read_state(
         history = json.loads(notes['history'])
     except (SafetensorError, OSError, KeyError, ValueError): return None
     whole = notes.get('numbers') == tensors_fingerprint(tensors)
-    in_order = isinstance(history, list) and [o.get('epoch') for o in history] == list(range(1, len(history) + 1))
+    in_order = isinstance(history, list) and [o.get('epoch')
+        for o in history] == list(range(1, len(history) + 1))
     return (tensors, history, notes.get('run', '')) if whole and in_order else None
 
 # %% ../nbs/08_runs.ipynb #c8281d4f
@@ -114,7 +115,8 @@ def load_state(
 
 # %% ../nbs/08_runs.ipynb #816945ed
 def processes()->PartialState:  # Which process this is, and of how many
-    "The processes that `accelerate launch` or `torchrun` started; on its own, a process is the first of one."
+    """The processes that `accelerate launch` or `torchrun` started; on its own, a process is the
+    first of one."""
     return PartialState(cpu=not torch.accelerator.is_available())
 
 # %% ../nbs/08_runs.ipynb #79397307
@@ -124,7 +126,8 @@ _MARK = '.distil_nb'
 def _empty(work:Path):
     "Make the folder of a run; what an earlier run left in it goes."
     if work.exists() and not (work/_MARK).exists():
-        raise CompressionError(f'{work} is not a folder that distil_nb made', 'move it away, or choose another --out')
+        raise CompressionError(f'{work} is not a folder that distil_nb made',
+            'move it away, or choose another --out')
     if work.exists(): shutil.rmtree(work)
     work.mkdir()
     (work/_MARK).touch()
@@ -140,7 +143,8 @@ def _alone(work:Path)->Iterator[None]:
             try: yield
             finally: lock.unlink(missing_ok=True)
     except Timeout:
-        raise CompressionError(f'another run is writing to {work}', 'wait for it, or choose another --out')
+        raise CompressionError(f'another run is writing to {work}',
+            'wait for it, or choose another --out')
 
 # %% ../nbs/08_runs.ipynb #74a10172
 @contextmanager
@@ -170,7 +174,7 @@ def work_folder(
 def best_epoch(
     history:list[dict],  # Epochs so far
     keep:str='best',  # `best` or `last`
-    rank=None,  # From a record to what is compared; validation accuracy, then the lower loss, if not said
+    rank=None,  # From a record to what is compared; validation accuracy, then loss, if not said
 )->dict:  # The one to keep; the later one among equals
     "The highest rank wins."
     def by_accuracy(record):
@@ -192,8 +196,10 @@ def history_table(
         shown = _per_cent(e['test'], ('accuracy', 'precision', 'recall', 'f1'))
         beside = _per_cent(teacher['test'], ('accuracy', 'f1')) if teacher else {}
         return dict(loss=round(e['loss'], 4), last_loss=round(e['last_loss'], 4), **shown,
-            **{f'teacher {k}': v for k,v in beside.items()}, validation=round(100*e['validation']['accuracy'], 2))
-    return pd.DataFrame([row(e) for e in history], index=pd.Index([e['epoch'] for e in history], name='epoch'))
+            **{f'teacher {k}': v for k,v in beside.items()},
+            validation=round(100*e['validation']['accuracy'], 2))
+    return pd.DataFrame([row(e) for e in history],
+        index=pd.Index([e['epoch'] for e in history], name='epoch'))
 
 # %% ../nbs/08_runs.ipynb #1390da37
 def history_chart(
@@ -207,7 +213,8 @@ def history_chart(
         epochs = [e['epoch'] for e in history]
         left.plot(epochs, [e['loss'] for e in history], 'o-', label=name)
         right.plot(epochs, [100*e['test']['accuracy'] for e in history], 'o-', label=name)
-    if teacher: right.axhline(100*teacher['test']['accuracy'], color='gray', ls='--', label='teacher')
+    if teacher:
+        right.axhline(100*teacher['test']['accuracy'], color='gray', ls='--', label='teacher')
     left.set(xlabel='epoch', ylabel='mean training loss')
     right.set(xlabel='epoch', ylabel='accuracy on test, %')
     for ax in (left, right): ax.xaxis.get_major_locator().set_params(integer=True)

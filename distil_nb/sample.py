@@ -13,41 +13,53 @@ from itertools import islice
 from typing import Iterator
 
 # %% ../nbs/01_sample.ipynb #5bcde56f
-_SLOTS = dict(word='''account air album animal apple archive art audio baby bank battery beach bear bike bird board boat body bone book
-    brick bridge butter cable cake camera camp candle card castle cat chain chart chess child cinema circle clay clock cloud coach coast
-    code coffee coin college color comic copper corn cotton country court craft cream credit crystal dance data desert design disk doctor
-    dog dollar door dragon dream drive eagle earth energy engine estate event export family farm fashion festival field file film fire
-    fish flag flight flower football forest fossil friend fruit future galaxy game garden gas gene gift glass gold golf grain grammar
-    grape graph grass guitar habit harbor health heart herb history holiday honey horse hotel house hunter ice image insect iron island
-    jazz jewel journal juice jungle kernel key king kitchen lake lamp language laser latin leather lemon lens letter library light lion
-    logic lunch machine magnet maple map market math meadow media memory metal milk mind mineral mirror mobile model money moon motor
-    mountain mouse movie museum music nature network night north novel number nurse oak ocean oil olive opera optic orange orbit orchard
-    organ owl paint palm paper park party pasta peace pearl pepper phone piano pilot pine pixel pizza planet plant player poem polymer
-    pond port potato power price printer process protein pump puzzle quantum queen quiz rabbit race radio rain recipe record reef reptile
-    rice ring river robot rocket roof root rose rural sail salad sand sauce school science sea search season seed sensor server shadow
-    shape sheep ship shoe signal silk silver skill snow soccer software soil solar song soul sound south space spice spider sport spring
-    square star steel stone storm story stream street student sugar summer sun switch symbol system tango tea temple tennis text theater
-    theory thread ticket tiger timber time tomato tool tower toy trade traffic train travel treasure tree tulip tunnel turbine valley
-    value vector video village vine violin virus voice volcano water wave weather wedding wheel wild wind window wine winter wolf wood
-    wool world yacht yoga zebra zone'''.split())
+_SLOTS = dict(word='''account air album animal apple archive art audio baby bank battery beach bear
+        bike bird board boat body bone book brick bridge butter cable cake camera camp candle card
+        castle cat chain chart chess child cinema circle clay clock cloud coach coast code coffee
+        coin college color comic copper corn cotton country court craft cream credit crystal dance
+        data desert design disk doctor dog dollar door dragon dream drive eagle earth energy engine
+        estate event export family farm fashion festival field file film fire fish flag flight
+        flower football forest fossil friend fruit future galaxy game garden gas gene gift glass
+        gold golf grain grammar grape graph grass guitar habit harbor health heart herb history
+        holiday honey horse hotel house hunter ice image insect iron island jazz jewel journal juice
+        jungle kernel key king kitchen lake lamp language laser latin leather lemon lens letter
+        library light lion logic lunch machine magnet maple map market math meadow media memory
+        metal milk mind mineral mirror mobile model money moon motor mountain mouse movie museum
+        music nature network night north novel number nurse oak ocean oil olive opera optic orange
+        orbit orchard organ owl paint palm paper park party pasta peace pearl pepper phone piano
+        pilot pine pixel pizza planet plant player poem polymer pond port potato power price printer
+        process protein pump puzzle quantum queen quiz rabbit race radio rain recipe record reef
+        reptile rice ring river robot rocket roof root rose rural sail salad sand sauce school
+        science sea search season seed sensor server shadow shape sheep ship shoe signal silk silver
+        skill snow soccer software soil solar song soul sound south space spice spider sport spring
+        square star steel stone storm story stream street student sugar summer sun switch symbol
+        system tango tea temple tennis text theater theory thread ticket tiger timber time tomato
+        tool tower toy trade traffic train travel treasure tree tulip tunnel turbine valley value
+        vector video village vine violin virus voice volcano water wave weather wedding wheel wild
+        wind window wine winter wolf wood wool world yacht yoga zebra zone'''.split())
 
 # %% ../nbs/01_sample.ipynb #7b37d498
 _SLOTS |= dict(
-    kind='''academy agency arts auto cafe care center church clinic college consulting dental electric events finance fitness foods
-        foundation group guide hotel institute lab law market media online partners photo plumbing press realty repair resort salon school
-        services shop solutions store studio supply systems tours travel trust works world'''.split(),
-    plain='''best big black blue bright classic clever cool daily deep digital direct early easy eco express family fast fine first free
-        fresh general global good grand great green happy local lucky modern my native new noble old open prime pure quick quiet rapid
-        real red royal silent simple smart social soft super sweet swift ultra united universal warm white wise young'''.split(),
-    part='''an ar ba bel ben bo bra ca car co da dal del di do dor du el en fa fer fi flo ga gar ge gra ha han hen ho in ja jo ka kal ken
-        ki la lan le len li lo lu ma mar me mi mon mo na ne ni no nor ol os pa per pi pol ra re ri ro ros ru sa san se sha so sta te tan
-        ti to tor tri tu va ver vi vo wa wel ya za zi'''.split(),
+    kind='''academy agency arts auto cafe care center church clinic college consulting dental
+        electric events finance fitness foods foundation group guide hotel institute lab law market
+        media online partners photo plumbing press realty repair resort salon school services shop
+        solutions store studio supply systems tours travel trust works world'''.split(),
+    plain='''best big black blue bright classic clever cool daily deep digital direct early easy
+        eco express family fast fine first free fresh general global good grand great green happy
+        local lucky modern my native new noble old open prime pure quick quiet rapid real red royal
+        silent simple smart social soft super sweet swift ultra united universal warm white wise
+        young'''.split(),
+    part='''an ar ba bel ben bo bra ca car co da dal del di do dor du el en fa fer fi flo ga gar ge
+        gra ha han hen ho in ja jo ka kal ken ki la lan le len li lo lu ma mar me mi mon mo na ne ni
+        no nor ol os pa per pi pol ra re ri ro ros ru sa san se sha so sta te tan ti to tor tri tu
+        va ver vi vo wa wel ya za zi'''.split(),
     name=['{part}{part}']*2+['{part}{part}{part}']*3,
 )
 
 # %% ../nbs/01_sample.ipynb #e82ffda3
 _SLOTS |= dict(
-    host=['{name}']*4+['{name}{kind}']*3+['{word}{kind}','{plain}{word}','{word}{word}']*2+['{name}{word}',
+    host=['{name}']*4+['{name}{kind}']*3+['{word}{kind}','{plain}{word}',
+        '{word}{word}']*2+['{name}{word}',
         '{plain}{name}','the{word}{kind}',
         '{name}-{kind}','{word}-{word}','{name}{number}'],
     tld=('com '*64+'org '*10+'net '*4+'co.uk de ru '*3+'it fr nl com.au '*2+'edu gov info us '
@@ -66,7 +78,8 @@ def _letters(
     high:int,           # Greatest length
 )->str:                 # Letters and digits, as in a base64 id
     "Draw an id."
-    return ''.join(rng.choice(string.ascii_letters+string.digits) for _ in range(rng.randint(low, high)))
+    return ''.join(rng.choice(string.ascii_letters+string.digits)
+        for _ in range(rng.randint(low, high)))
 
 # %% ../nbs/01_sample.ipynb #bdcf6e90
 _SLOTS |= dict(
@@ -82,26 +95,33 @@ _SLOTS |= dict(
 
 # %% ../nbs/01_sample.ipynb #f8c920ed
 _SLOTS |= dict(
-    brand='''adobe airbnb alibaba amazon amex apple att bankofamerica barclays binance blockchain booking chase citibank coinbase dhl
-        discover docusign dropbox ebay facebook fedex google halifax hotmail hsbc icloud ing instagram linkedin lloyds mastercard
-        microsoft natwest netflix nordea office365 onedrive orange outlook paypal playstation postbank rabobank roblox santander skype
-        spotify steam swisscom telegram tesco twitter ubs ups usbank usps verizon visa vodafone walmart wellsfargo whatsapp yahoo
-        zoom'''.split(),
-    lure='''access account alert auth billing bonus cancel care case center check client confirm connect customer desk document form gift
-        help id identity info invoice limited locked login logon mail manage member message mobile myaccount notice notification online
-        pass password pay payment portal protect recover recovery refund reset restore review safe secure secured security service session
-        share sign signin sms sso status support suspended ticket token unlock update upgrade user validate validation verification verify
-        wallet webmail'''.split(),
+    brand='''adobe airbnb alibaba amazon amex apple att bankofamerica barclays binance blockchain
+        booking chase citibank coinbase dhl discover docusign dropbox ebay facebook fedex google
+        halifax hotmail hsbc icloud ing instagram linkedin lloyds mastercard microsoft natwest
+        netflix nordea office365 onedrive orange outlook paypal playstation postbank rabobank roblox
+        santander skype spotify steam swisscom telegram tesco twitter ubs ups usbank usps verizon
+        visa vodafone walmart wellsfargo whatsapp yahoo zoom'''.split(),
+    lure='''access account alert auth billing bonus cancel care case center check client confirm
+        connect customer desk document form gift help id identity info invoice limited locked login
+        logon mail manage member message mobile myaccount notice notification online pass password
+        pay payment portal protect recover recovery refund reset restore review safe secure secured
+        security service session share sign signin sms sso status support suspended ticket token
+        unlock update upgrade user validate validation verification verify wallet
+        webmail'''.split(),
 )
 
 # %% ../nbs/01_sample.ipynb #bec7c57d
 _SLOTS |= dict(
-    known='''wikipedia.org britannica.com imdb.com github.com stackoverflow.com techtarget.com dictionary.com cnet.com nytimes.com
-        bbc.co.uk theguardian.com oracle.com redhat.com ietf.org w3schools.com mit.edu stanford.edu nasa.gov who.int reddit.com quora.com
-        medium.com etsy.com forbes.com webmd.com healthline.com nature.com archive.org mozilla.org python.org gnu.org cisco.com ibm.com
-        indeed.com slideshare.net answers.com wikihow.com investopedia.com pcmag.com'''.split(),
-    blog=('blogspot.com '*4+'wordpress.com tumblr.com '*3+'weebly.com wixsite.com livejournal.com github.io').split(),
-    free=('blogspot.com '*4+'000webhostapp.com appspot.com '*3+'web.app firebaseapp.com weebly.com wixsite.com github.io '
+    known='''wikipedia.org britannica.com imdb.com github.com stackoverflow.com techtarget.com
+        dictionary.com cnet.com nytimes.com bbc.co.uk theguardian.com oracle.com redhat.com ietf.org
+        w3schools.com mit.edu stanford.edu nasa.gov who.int reddit.com quora.com medium.com etsy.com
+        forbes.com webmd.com healthline.com nature.com archive.org mozilla.org python.org gnu.org
+        cisco.com ibm.com indeed.com slideshare.net answers.com wikihow.com investopedia.com
+        pcmag.com'''.split(),
+    blog=('blogspot.com '*4+'wordpress.com tumblr.com '*3
+        +'weebly.com wixsite.com livejournal.com github.io').split(),
+    free=('blogspot.com '*4+'000webhostapp.com appspot.com '*3
+        +'web.app firebaseapp.com weebly.com wixsite.com github.io '
         'netlify.app vercel.app '
         'herokuapp.com azurewebsites.net sharepoint.com').split(),
     short='bit.ly cutt.ly tinyurl.com rebrand.ly is.gd t.co app.link 1drv.ms goo.gl ow.ly'.split(),
@@ -111,7 +131,7 @@ _SLOTS |= dict(
 def _lookalike(
     brand:str,          # Name in lower case, at least 2 letters
     rng:random.Random,  # Source of chance
-)->str:                 # The name with one letter doubled, left out, swapped for a similar one or cut off by a hyphen
+)->str:  # With one letter doubled, left out, swapped for a similar one or cut off by a hyphen
     "Misspell a brand as typosquatters do (Sahingoz et al. 2019)."
     i = rng.randrange(1, len(brand))
     twins = dict(a='4', e='3', g='q', i='l', l='1', m='rn', o='0', s='5', u='v', w='vv')
@@ -122,10 +142,12 @@ _SLOTS['fake'] = lambda rng: _lookalike(rng.choice(_SLOTS['brand']), rng)
 
 # %% ../nbs/01_sample.ipynb #aaec767e
 _SLOTS |= dict(
-    section='''about article articles blog books browse category content definition docs download en events faq forum games guide help
-        history home image items jobs learn library lyrics map movies news pages people play post products questions recipes research
-        resources reviews services shop show story tag term topic topics tutorial tv wiki'''.split(),
-    phrase=['{word}','{word}-{word}','{plain}-{word}','{name}-{word}','{plain}-{word}-{kind}','{word}-and-{word}'],
+    section='''about article articles blog books browse category content definition docs download
+        en events faq forum games guide help history home image items jobs learn library lyrics map
+        movies news pages people play post products questions recipes research resources reviews
+        services shop show story tag term topic topics tutorial tv wiki'''.split(),
+    phrase=['{word}','{word}-{word}','{plain}-{word}','{name}-{word}','{plain}-{word}-{kind}',
+        '{word}-and-{word}'],
     slug=['{phrase}']*2+['{phrase}-{phrase}']*3+['how-to-{phrase}','what-is-{phrase}',
         'the-{phrase}-of-{phrase}','{phrase}-for-{phrase}-{number}',
         '{phrase}-{phrase}-{phrase}-{phrase}-{phrase}'],
@@ -136,59 +158,85 @@ _SLOTS |= dict(
 
 # %% ../nbs/01_sample.ipynb #05db98d5
 _SLOTS |= dict(
-    folder='''wp-content wp-includes wp-admin administrator components modules images css js cgi-bin plugins themes uploads includes
-        fonts assets admin templates libraries vendor language media files tmp cache .well-known site img old data new'''.split(),
-    file='''index index index login login signin home main verify update account secure confirm webmail mail auth order info error view
-        document office invoice next step sms'''.split(),
-    page=['{file}.php']*5+['{file}.html']*2+['{file}.htm','{lure}{number}.php','{lure}.html','{brand}.php','{brand}.html',''],
+    folder='''wp-content wp-includes wp-admin administrator components modules images css js
+        cgi-bin plugins themes uploads includes fonts assets admin templates libraries vendor
+        language media files tmp cache .well-known site img old data new'''.split(),
+    file='''index index index login login signin home main verify update account secure confirm
+        webmail mail auth order info error view document office invoice next step sms'''.split(),
+    page=['{file}.php']*5+['{file}.html']*2+['{file}.htm','{lure}{number}.php','{lure}.html',
+        '{brand}.php','{brand}.html',''],
     email=['{name}@{site}','{name}.{name}@{site}','info@{site}'],
 )
 
 # %% ../nbs/01_sample.ipynb #8ef5e49a
 _SAFE = dict(
-    homepage =(29, ['{http}{www}{site}/']*6+['{http}{www}{site}','{http}{kind}.{site}/']),
-    article  =(28, ['{http}{www}{site}/{section}/{slug}/','{http}{www}{site}/{slug}{ext}','{http}{www}{site}/{section}/{slug}{ext}',
-                    '{http}{www}{site}/{section}/{slug}/{slug}/','{http}{www}{site}/{year}/{month}/{slug}/',
-                    '{http}{www}{site}/{title}{ext}',
-                    '{http}{www}{site}/{section}/{number}/{slug}']),
-    reference=(15, ['{http}www.{known}/{section}/{slug}','{http}www.{known}/{section}/{slug}{ext}','{http}{word}.{known}/{section}/{title}',
-                    'https://en.wikipedia.org/wiki/{title}','https://{known}/{section}/{slug}-{number}']),
-    document =( 7, ['{http}{www}{site}/{section}/{slug}.pdf','{http}{www}{site}/wp-content/uploads/{year}/{month}/{slug}.pdf',
-                    '{http}{www}{site}/files/{year}/{title}.pdf','{http}{www}{site}/images/{slug}.pdf']),
-    blog     =( 8, ['{http}{host}.{blog}/','{http}{host}.{blog}','{http}{host}.{blog}/{year}/{month}/{slug}.html','{http}{host}.{free}/']),
-    profile  =( 3, ['https://www.facebook.com/{host}/','https://www.youtube.com/watch?v={code}','https://github.com/{name}/{phrase}']),
-    login    =( 5, ['https://www.{brand}.com/{section}/{lure}','https://{lure}.{brand}.com/','https://{www}{brand}.com/{section}/{slug}',
-                    'https://{lure}.{site}/','{http}{www}{site}/{lure}.php','{http}{www}{site}/{lure}/']),
-    query    =( 3, ['{http}{www}{site}/{section}.php?id={number}','{http}{www}{site}/index.php?{section}={number}',
-                    'https://www.{known}/{section}?q={word}&hl=en','{http}{www}{site}/{section}{ext}?{section}={slug}&id={number}']),
-    share    =( 2, ['https://docs.google.com/{section}/d/{base64}/edit','https://{short}/{code}','{http}{www}{site}/{section}/{hex}']),
+    homepage=(29, ['{http}{www}{site}/']*6+['{http}{www}{site}','{http}{kind}.{site}/']),
+    article=(28, ['{http}{www}{site}/{section}/{slug}/','{http}{www}{site}/{slug}{ext}',
+        '{http}{www}{site}/{section}/{slug}{ext}','{http}{www}{site}/{section}/{slug}/{slug}/',
+        '{http}{www}{site}/{year}/{month}/{slug}/','{http}{www}{site}/{title}{ext}',
+        '{http}{www}{site}/{section}/{number}/{slug}']),
+    reference=(15, ['{http}www.{known}/{section}/{slug}','{http}www.{known}/{section}/{slug}{ext}',
+        '{http}{word}.{known}/{section}/{title}','https://en.wikipedia.org/wiki/{title}',
+        'https://{known}/{section}/{slug}-{number}']),
+    document=(7, ['{http}{www}{site}/{section}/{slug}.pdf',
+        '{http}{www}{site}/wp-content/uploads/{year}/{month}/{slug}.pdf',
+        '{http}{www}{site}/files/{year}/{title}.pdf','{http}{www}{site}/images/{slug}.pdf']),
+    blog=(8, ['{http}{host}.{blog}/','{http}{host}.{blog}',
+        '{http}{host}.{blog}/{year}/{month}/{slug}.html','{http}{host}.{free}/']),
+    profile=(3, ['https://www.facebook.com/{host}/','https://www.youtube.com/watch?v={code}',
+        'https://github.com/{name}/{phrase}']),
+    login=(5, ['https://www.{brand}.com/{section}/{lure}','https://{lure}.{brand}.com/',
+        'https://{www}{brand}.com/{section}/{slug}','https://{lure}.{site}/',
+        '{http}{www}{site}/{lure}.php','{http}{www}{site}/{lure}/']),
+)
+
+# %% ../nbs/01_sample.ipynb #0f54cb2e
+_SAFE |= dict(
+    query=(3, ['{http}{www}{site}/{section}.php?id={number}',
+        '{http}{www}{site}/index.php?{section}={number}',
+        'https://www.{known}/{section}?q={word}&hl=en',
+        '{http}{www}{site}/{section}{ext}?{section}={slug}&id={number}']),
+    share=(2, ['https://docs.google.com/{section}/d/{base64}/edit','https://{short}/{code}',
+        '{http}{www}{site}/{section}/{hex}']),
 )
 
 # %% ../nbs/01_sample.ipynb #c2d355d6
 _PHISHING = dict(
-    hacked   =(28, ['{http}{away}/{folder}/{folder}/{brand}/{page}','{http}{away}/{folder}/{page}','{http}{away}/{folder}/{folder}/{page}',
-                    '{http}{away}/{name}/{name}/{page}','{http}{away}/{folder}/{folder}/{folder}/{name}/{page}','{http}{away}/{lure}/',
-                    '{http}{away}/{Brand}/{lure}/{page}','{http}{away}/{folder}/{lure}/{hex}/','{http}{away}/{page}']),
-    kit      =(22, ['{http}{away}/{lure}/{brand}/{hex}/{page}','{http}{away}/{page}?cmd=_{lure}&id={blob}&session={blob}',
-                    '{http}{away}/{page}?{lure}={blob}',
-                    '{http}{away}/{folder}/{folder}/{page}?email={email}','{http}{away}/{lure}/?{lure}={blob}&{lure}={blob}',
-                    '{http}{away}/{folder}/{name}/{blob}/{page}',
-                    '{http}{away}/{page}?{lure}={blob}{blob}{blob}{blob}{blob}&email={email}']),
-    subdomain=(14, ['{http}{brand}.com.{site}/{lure}/','{http}{lure}.{brand}.com.{site}/ap/{code}/?cmd=_{lure}&id={hex}',
-                    '{http}{brand}.{site}/{page}',
-                    '{http}{lure}-{brand}.{site}/','{http}www.{brand}.com-{lure}.{site}/{page}','{http}{lure}.{lure}.{site}/{hex}']),
-    lookalike=(14, ['{http}{brand}-{lure}-{name}.{tld}/','{http}www.{fake}{kind}.{tld}/','{http}{lure}-{brand}{number}.{tld}/{page}',
-                    '{http}www.{fake}{name}.{tld}/',
-                    '{http}{fake}-{lure}-{lure}.{tld}/{lure}','{http}{brand}{lure}{lure}.{tld}','{http}{lure}-{lure}-{name}.{tld}/{page}']),
-    free     =(12, ['{http}{name}{number}.{free}/','{http}{brand}-{lure}-{name}.{free}/','{http}{name}-{lure}.{free}/{page}',
-                    '{http}{lure}{number}.{free}/',
-                    'https://{number}-dot-{name}.{free}/{page}','http://{name}{name}.{free}']),
-    service  =( 5, ['https://docs.google.com/forms/d/e/{base64}/viewform','https://{short}/{code}',
-                    'https://sites.google.com/view/{lure}-{name}/home',
-                    'https://{name}-my.sharepoint.com/:o:/g/{base64}?e={code}','https://{name}.{free}/v0/{page}?alt=media&token={blob}']),
-    ip       =( 2, ['http://{ip}/','http://{ip}/{lure}/{page}','http://{ip}/~{name}/{brand}/{page}?id={blob}']),
-    quiet    =( 2, ['{http}{www}{site}/']*3+['{http}{www}{site}','{http}{www}{site}/{section}/{slug}/','{http}{www}{site}/{slug}{ext}']),
-    borrowed =( 1, ['{http}{host}.{blog}/','{http}{host}.{blog}','{http}{www}{site}/{lure}/']),
+    hacked=(28, ['{http}{away}/{folder}/{folder}/{brand}/{page}','{http}{away}/{folder}/{page}',
+        '{http}{away}/{folder}/{folder}/{page}','{http}{away}/{name}/{name}/{page}',
+        '{http}{away}/{folder}/{folder}/{folder}/{name}/{page}','{http}{away}/{lure}/',
+        '{http}{away}/{Brand}/{lure}/{page}','{http}{away}/{folder}/{lure}/{hex}/',
+        '{http}{away}/{page}']),
+    kit=(22, ['{http}{away}/{lure}/{brand}/{hex}/{page}',
+        '{http}{away}/{page}?cmd=_{lure}&id={blob}&session={blob}',
+        '{http}{away}/{page}?{lure}={blob}','{http}{away}/{folder}/{folder}/{page}?email={email}',
+        '{http}{away}/{lure}/?{lure}={blob}&{lure}={blob}',
+        '{http}{away}/{folder}/{name}/{blob}/{page}',
+        '{http}{away}/{page}?{lure}={blob}{blob}{blob}{blob}{blob}&email={email}']),
+    subdomain=(14, ['{http}{brand}.com.{site}/{lure}/',
+        '{http}{lure}.{brand}.com.{site}/ap/{code}/?cmd=_{lure}&id={hex}',
+        '{http}{brand}.{site}/{page}','{http}{lure}-{brand}.{site}/',
+        '{http}www.{brand}.com-{lure}.{site}/{page}','{http}{lure}.{lure}.{site}/{hex}']),
+    lookalike=(14, ['{http}{brand}-{lure}-{name}.{tld}/','{http}www.{fake}{kind}.{tld}/',
+        '{http}{lure}-{brand}{number}.{tld}/{page}','{http}www.{fake}{name}.{tld}/',
+        '{http}{fake}-{lure}-{lure}.{tld}/{lure}','{http}{brand}{lure}{lure}.{tld}',
+        '{http}{lure}-{lure}-{name}.{tld}/{page}']),
+)
+
+# %% ../nbs/01_sample.ipynb #3c1f1d04
+_PHISHING |= dict(
+    free=(12, ['{http}{name}{number}.{free}/','{http}{brand}-{lure}-{name}.{free}/',
+        '{http}{name}-{lure}.{free}/{page}','{http}{lure}{number}.{free}/',
+        'https://{number}-dot-{name}.{free}/{page}','http://{name}{name}.{free}']),
+    service=(5, ['https://docs.google.com/forms/d/e/{base64}/viewform','https://{short}/{code}',
+        'https://sites.google.com/view/{lure}-{name}/home',
+        'https://{name}-my.sharepoint.com/:o:/g/{base64}?e={code}',
+        'https://{name}.{free}/v0/{page}?alt=media&token={blob}']),
+    ip=(2, ['http://{ip}/','http://{ip}/{lure}/{page}',
+        'http://{ip}/~{name}/{brand}/{page}?id={blob}']),
+    quiet=(2, ['{http}{www}{site}/']*3+['{http}{www}{site}','{http}{www}{site}/{section}/{slug}/',
+        '{http}{www}{site}/{slug}{ext}']),
+    borrowed=(1, ['{http}{host}.{blog}/','{http}{host}.{blog}','{http}{www}{site}/{lure}/']),
 )
 
 # %% ../nbs/01_sample.ipynb #4eae73c1
@@ -196,7 +244,8 @@ def _fill(
     template:str,       # Text with `{slot}`s; an unknown slot raises `KeyError`
     rng:random.Random,  # Source of chance
 )->str:                 # Text without slots
-    "Fill each slot by a random choice, and the slots in that choice too. A `{Slot}` with a capital gives a capital."
+    """Fill each slot by a random choice, and the slots in that choice too. A `{Slot}` with a
+    capital gives a capital."""
     def choose(slot):
         options = _SLOTS[slot[1].lower()]
         text = options(rng) if callable(options) else _fill(rng.choice(options), rng)

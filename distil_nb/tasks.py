@@ -28,19 +28,25 @@ class Task:
 
     def __init__(self, tokenizer:PreTrainedTokenizerBase, name:str):
         self.tokenizer = tokenizer
-        self.name = name  # fingerprint of the rows, and of all besides the settings that decides the loss
+        # fingerprint of the rows, and of all besides the settings that decides the loss
+        self.name = name
 
-    def start_epoch(self, model:PreTrainedModel, epoch:int, settings:Settings): "Called before each epoch."
+    def start_epoch(self, model:PreTrainedModel, epoch:int, settings:Settings):
+        "Called before each epoch."
 
     def lengths(self)->np.ndarray: raise NotImplementedError("tokens of each training row")
 
-    def used(self)->np.ndarray|None: "Token numbers that occur in the rows; `None` if nobody can say."
+    def used(self)->np.ndarray|None:
+        "Token numbers that occur in the rows; `None` if nobody can say."
 
-    def batch(self, numbers:list[int])->list[dict[str,Tensor]]: raise NotImplementedError("parts of a batch")
+    def batch(self, numbers:list[int])->list[dict[str,Tensor]]:
+        raise NotImplementedError("parts of a batch")
 
-    def weight(self, part:dict[str,Tensor])->float: raise NotImplementedError("what a part counts in its batch")
+    def weight(self, part:dict[str,Tensor])->float:
+        raise NotImplementedError("what a part counts in its batch")
 
-    def loss(self, model:PreTrainedModel, part:dict[str,Tensor])->Tensor: raise NotImplementedError("one number")
+    def loss(self, model:PreTrainedModel, part:dict[str,Tensor])->Tensor:
+        raise NotImplementedError("one number")
 
     def scores(self, model:PreTrainedModel)->dict: return {}
 
@@ -56,32 +62,37 @@ def training_rows(
     "All that the student learns from."
     soft = alpha > 0 and 'teacher_logits' in data['train'].column_names
     wanted = ['text', 'labels'] + ['teacher_logits']*soft
-    with quiet(): splits = [data['train'].select_columns(wanted).cast_column('labels', Value('int64'))]
+    with quiet():
+        splits = [data['train'].select_columns(wanted).cast_column('labels', Value('int64'))]
     if soft and 'unlabeled' in data: splits.append(_without_labels(data['unlabeled']))
-    return concatenate_datasets([tokenize(o, tokenizer, max_length).remove_columns('text') for o in splits])
+    return concatenate_datasets([tokenize(o, tokenizer, max_length).remove_columns('text')
+        for o in splits])
 
 # %% ../nbs/08_tasks.ipynb #f6423c03
 def _without_labels(rows:Dataset)->Dataset:
     "The same rows, with a label that says there is none."
     rows = rows.select_columns(['text', 'teacher_logits'])
-    return rows.add_column('labels', np.full(len(rows), NO_LABEL)).select_columns(['text', 'labels', 'teacher_logits'])
+    return rows.add_column('labels',
+        np.full(len(rows), NO_LABEL)).select_columns(['text', 'labels', 'teacher_logits'])
 
 # %% ../nbs/08_tasks.ipynb #ba070bbd
 def collate(
     columns:dict[str,list],  # One batch of `training_rows`
     tokenizer:PreTrainedTokenizerBase,  # Pads
-)->list[dict[str,Tensor]]:  # Its parts: `input_ids`, `attention_mask`, `labels`, and `teacher_logits` if they count
+)->list[dict[str,Tensor]]:  # Its parts: tokens, mask, `labels`, perhaps `teacher_logits`
     "One batch in parts of like length, each padded to its own longest row."
     def part(numbers):
         chosen = {k: [v[i] for i in numbers] for k,v in columns.items() if k != 'length'}
-        extra = {k: torch.tensor(np.array(chosen.pop(k))) for k in ('labels', 'teacher_logits') if k in chosen}
+        extra = {k: torch.tensor(np.array(chosen.pop(k))) for k in ('labels', 'teacher_logits')
+            if k in chosen}
         return pad(chosen, tokenizer) | extra
     lengths = columns['length']
     return [part(o) for o in cut_by_length(lengths, len(lengths))]
 
 # %% ../nbs/08_tasks.ipynb #8d4c9ac4
 class Classification(Task):
-    "One class of several, from labels, from a teacher, or from both. Hinton et al. 2015 (arXiv 1503.02531), section 2."
+    """One class of several, from labels, from a teacher, or from both. Hinton et al. 2015 (arXiv
+    1503.02531), section 2."""
     def __init__(self,
         data:DatasetDict,  # As for `train`
         tokenizer:PreTrainedTokenizerBase,  # The student's
@@ -113,19 +124,21 @@ def loss(self:Classification, model:PreTrainedModel, part:dict[str,Tensor])->Ten
     inputs = {k: v for k,v in part.items() if k not in ('labels', 'teacher_logits')}
     with first_token_only(model): logits = model(**inputs).logits.float()
     settings = self.settings
-    return distillation_loss(logits, part.get('teacher_logits'), part['labels'], settings.temperature, settings.alpha)
+    return distillation_loss(logits, part.get('teacher_logits'), part['labels'],
+        settings.temperature, settings.alpha)
 
 # %% ../nbs/08_tasks.ipynb #5df5a1db
 def split_scores(
     data:DatasetDict,  # With `labels`
-    model:PreTrainedModel|None=None,  # The student; without it, the teacher's cached logits are scored
+    model:PreTrainedModel|None=None,  # The student; else the teacher's cached logits are scored
     tokenizer:PreTrainedTokenizerBase|None=None,  # The student's
 )->dict[str,dict]:  # Scores on `validation` and `test`
     "How well a model does on the splits that are held out."
     def logits(rows):
         if model is None: return np.array(rows['teacher_logits'][:])
         return split_logits(model, tokenizer, rows)
-    return {split: scores(data[split]['labels'][:], logits(data[split])) for split in ('validation', 'test')}
+    return {split: scores(data[split]['labels'][:], logits(data[split]))
+        for split in ('validation', 'test')}
 
 # %% ../nbs/08_tasks.ipynb #67617cd7
 @patch

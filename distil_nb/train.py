@@ -26,9 +26,11 @@ from .architectures import max_tokens
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
 from .data import SPLITS, class_names, count_classes, load_data
 from .models import make_student
-from .optimizer import (LossNotFinite, adam, check_finite, chosen_precision, mixed, put_rows_back,
+from .optimizer import (LossNotFinite, adam, check_finite, chosen_precision, mixed,
+    put_rows_back,
     take_step, train_occurring_rows)
-from distil_nb.runs import (best_epoch, load_state, processes, read_state, save_state, weights_fingerprint,
+from distil_nb.runs import (best_epoch, load_state, processes, read_state, save_state,
+    weights_fingerprint,
     work_folder)
 from .tasks import Classification, Task, split_scores
 from .teacher import add_teacher_logits, check_classes, soft_targets
@@ -103,7 +105,8 @@ def run_epoch(
 )->list[float]:  # Loss of each batch
     "One pass over the training rows."
     s,group,losses = run.settings,processes(),[]
-    sampler = LengthBuckets(run.task.lengths(), s.batch_size, s.seed, group.process_index, group.num_processes)
+    sampler = LengthBuckets(run.task.lengths(), s.batch_size, s.seed, group.process_index,
+        group.num_processes)
     sampler.set_epoch(epoch)
     batches = list(sampler)
     for i,numbers in enumerate(progress(batches, f'epoch {epoch+1}')):
@@ -136,7 +139,8 @@ def train_epoch(
 _STATE,_BEST = 'state.safetensors','best.safetensors'
 
 def _go_on(run:Run, folder:Path)->list[dict]:
-    "History of a run that was stopped, its state restored; empty if there is none, or a damaged one."
+    """History of a run that was stopped, its state restored; empty if there is none, or a damaged
+    one."""
     if (folder/_STATE).exists() and read_state(folder/_BEST) is None: (folder/_STATE).unlink()
     history = load_state(folder/_STATE, run.model, run.optimizer, run.name)
     if history and run.precision == 'fp16': run.scaler.load_state_dict(history[-1]['scaler'])
@@ -174,7 +178,8 @@ def run_task(
                 if report and group.is_main_process: report(history[-1])
         except LossNotFinite as e:
             if not (work and history and group.is_main_process): raise
-            save_checkpoint(_kept(run, folder), task.tokenizer, folder/'best', history[-1], overwrite=True)
+            save_checkpoint(_kept(run, folder), task.tokenizer, folder/'best', history[-1],
+                overwrite=True)
             raise LossNotFinite(f'{e}; the last good checkpoint is {folder}/best') from e
         group.wait_for_everyone()
         return _kept(run, folder), history
@@ -183,7 +188,7 @@ def run_task(
 def train(
     student:PreTrainedModel,  # Where to start from; is copied
     tokenizer:PreTrainedTokenizerBase,  # Its own
-    data:DatasetDict,  # Three splits; with `teacher_logits` it is distillation; `unlabeled` texts if there are any
+    data:DatasetDict,  # Three splits; with `teacher_logits` it is distillation; perhaps `unlabeled`
     settings:Settings=Settings(),  # How; `alpha=0` trains on the labels alone
     work:Path|None=None,  # Folder for the state, which lets an interrupted run go on
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
@@ -211,7 +216,8 @@ def run_record(
     "What every record of a training says."
     import transformers
     group = processes()
-    ran = dict(device=group.device.type, precision=chosen_precision(settings.precision, group.device),
+    ran = dict(device=group.device.type,
+        precision=chosen_precision(settings.precision, group.device),
         processes=group.num_processes)
     versions = dict(torch=torch.__version__, transformers=transformers.__version__)
     return dict(settings=asdict(settings), history=history, ran=ran, versions=versions)
@@ -230,20 +236,24 @@ def save_task(
     record:dict|None=None,  # What comes first in the record: `step` and its inputs
 )->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, the model and the record
     "Train in a work folder, finish, measure, and write the checkpoint with its record."
-    if out is None: return _run_and_record(model, task, settings, None, report, finish, measured, record or {})
+    if out is None:
+        return _run_and_record(model, task, settings, None, report, finish, measured, record or {})
     check_target(out, overwrite)
     with work_folder(out, resume) as work:
-        made,told = _run_and_record(model, task, settings, work, report, finish, measured, record or {})
+        made,told = _run_and_record(model, task, settings, work, report, finish, measured, record
+            or {})
         if processes().is_main_process: save_checkpoint(made, task.tokenizer, out, told, overwrite)
     return told
 
 # %% ../nbs/09_train.ipynb #c3549dea
-def _run_and_record(model, task, settings, work, report, finish, measured, record)->tuple[PreTrainedModel,dict]:
+def _run_and_record(model, task, settings, work, report, finish, measured,
+    record)->tuple[PreTrainedModel,dict]:
     "The finished model and all that is to be said of it."
     trained,history = run_task(model, task, settings, work, report)
     made = finish(trained) if finish else trained
     more = measured(made, history) if measured else {}
-    return made, record | dict(parameters=count_parameters(made)) | more | run_record(settings, history)
+    return made, record | dict(parameters=count_parameters(made)) | more | run_record(settings,
+        history)
 
 # %% ../nbs/09_train.ipynb #ba1673dc
 def train_and_save(
@@ -262,11 +272,13 @@ def train_and_save(
     task = Classification(data, tokenizer, max_tokens(student, tokenizer), settings)
     def measured(model, history):
         best = best_epoch(history, settings.keep, task.rank)
-        own = split_scores(data, model, tokenizer) if finish else {k: best[k] for k in ('validation', 'test')}
+        own = split_scores(data, model, tokenizer) if finish else {k: best[k]
+            for k in ('validation', 'test')}
         found = {'student' if 'teacher' in record else 'teacher': own}
         if 'teacher_logits' in data['test'].column_names: found['teacher'] = split_scores(data)
         return dict(scores=found)
-    return save_task(student, task, settings, out, overwrite, resume, report, finish, measured, record)
+    return save_task(student, task, settings, out, overwrite, resume, report, finish, measured,
+        record)
 
 # %% ../nbs/09_train.ipynb #f6c90ad7
 def as_data(
@@ -279,10 +291,10 @@ def as_data(
 
 # %% ../nbs/09_train.ipynb #908e6cb6
 def distil(
-    teacher,  # Model, or `sample`, `hub`, a name on the Hub or a folder: loaded here, so that it can be let go
-    data:DatasetDict|str|Path,  # From `load_data`, or what it takes; split `unlabeled` (from `load_texts`) may join
+    teacher,  # Model, or `sample`, `hub`, a Hub name or folder: loaded here, to be let go
+    data:DatasetDict|str|Path,  # From `load_data`, or what it takes; split `unlabeled` may join
     out:str|Path|None=None,  # Folder for the student
-    keep:list[int]|None=None,  # Layers of the teacher that the student starts from; half of them if not said
+    keep:list[int]|None=None,  # Layers of the teacher to start from; half of them if not said
     student:str|Path|None=None,  # Instead: a pretrained student (name, folder, or `story`)
     settings:Settings=Settings(),  # How to train
     overwrite:bool=False,  # Replace an existing result?
@@ -290,7 +302,7 @@ def distil(
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     note:dict|None=None,  # What else to record: how the student was made
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a teacher that is a model
-)->dict|tuple[PreTrainedModel,dict]:  # Record (sizes, settings, history, scores); without `out`, student and record
+)->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, the student and the record
     "Distil a teacher into a smaller student. Hinton et al. 2015 (arXiv 1503.02531)."
     if out is not None: check_target(out, overwrite)
     big,its,name = given(teacher, tokenizer)
@@ -323,6 +335,7 @@ def train_teacher(
     told = dict(id2label=dict(enumerate(names)), label2id={o: i for i,o in enumerate(names)})
     model,tokenizer = load_checkpoint(base, new_head=True, num_labels=len(names), **told)
     check_floats(model)
-    data = DatasetDict({split: rows.select_columns(['text', 'labels']) for split,rows in data.items()})
+    data = DatasetDict({split: rows.select_columns(['text', 'labels'])
+        for split,rows in data.items()})
     return train_and_save(model, tokenizer, data, out, settings, overwrite, resume, report,
         step='train-teacher', base=str(base))

@@ -46,7 +46,8 @@ def test_exports_and_quantizes(tmp_path, rows):
     small = prune(model, tokenizer, rows, **WAYS['anywhere'])
     for name,o in dict(floats=small, int8=quantize(small, SCHEMES['weight-int8'])).items():
         export_onnx(o, tokenizer, tmp_path/name)
-        np.testing.assert_allclose(logits_in_a_new_process(tmp_path/name), classifier(o, tokenizer)(TEXTS), atol=1e-5)
+        # the runtime's product of blocks of integers rounds activations to 8 bits too
+        np.testing.assert_allclose(logits_in_a_new_process(tmp_path/name), classifier(o, tokenizer)(TEXTS), atol=.02 if name == 'int8' else 1e-5)
 
 def test_pruned_and_recovered(run, urls, tmp_path):
     "The command line: cut, distil, measure."
@@ -83,7 +84,7 @@ def test_quantized_or_unknown(run, tmp_path, urls):
     refused(run, tmp_path, ['prune', tmp_path/'int8', '--heads', .5, '--data', urls, '--out', tmp_path/'out'], 'quantized already')
     other = ElectraForSequenceClassification(ElectraConfig(vocab_size=2000, embedding_size=16, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32))
     save_checkpoint(other, tokenizer, tmp_path/'electra')
-    refused(run, tmp_path, ['prune', tmp_path/'electra', '--heads', .5, '--data', urls, '--out', tmp_path/'out'], 'electra', 'LAYOUTS', 'dropping layers works')
+    refused(run, tmp_path, ['prune', tmp_path/'electra', '--heads', .5, '--data', urls, '--out', tmp_path/'out'], 'electra', 'ARCHITECTURES', 'dropping layers')
     assert run('prune', tmp_path/'electra', '--layers', 1, '--data', urls, '--out', tmp_path/'thin')[0] == 0
 
 @pytest.mark.parametrize('damage,said', [(dict(heads=[4]*4), 'size mismatch'), (dict(neurons=[256]*3), 'layers'), (dict(heads='../x'), 'cannot read'), (dict(path='/etc'), 'path')])

@@ -71,11 +71,12 @@ def test_two_processes_share_the_batches(urls, tmp_path):
     script.write_text(f'''
 from distil_nb.core import Settings
 from distil_nb.data import load_data
-from distil_nb.train import distil, processes
+from distil_nb.runs import processes
+from distil_nb.train import distil
 import distil_nb.train as train
 if __name__ == '__main__':
-    steps,honest = [],train.optimizer_step
-    train.optimizer_step = lambda *a: steps.append(1) or honest(*a)
+    steps,honest = [],train.take_step
+    train.take_step = lambda *a: steps.append(1) or honest(*a)
     record = distil('sample', load_data({str(urls)!r}), {str(tmp_path/"out")!r}, settings=Settings(epochs=2))
     print('process', processes().process_index, 'of', processes().num_processes, len(steps), record['history'][-1]['validation']['loss'], flush=True)
 ''')
@@ -92,7 +93,7 @@ def test_fresh_installation(tmp_path):
     subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp_path, ROOT], check=True, timeout=240)
     wheel, = tmp_path.glob('*.whl')
     subprocess.run([sys.executable, '-m', 'zipfile', '-e', wheel, tmp_path/'site'], check=True)
-    code = 'import distil_nb; from distil_nb.models import *; m,t = load_checkpoint("sample"); print(distil_nb.__file__, count_parameters(m))'.replace('count_parameters(m)', 'm.num_parameters()')
+    code = 'import distil_nb; from distil_nb.models import load_checkpoint; m,t = load_checkpoint("sample"); print(distil_nb.__file__, count_parameters(m))'.replace('count_parameters(m)', 'm.num_parameters()')
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=clean_env(PYTHONPATH=str(tmp_path/'site')), capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == [str(tmp_path/'site'/'distil_nb'/'__init__.py'), '1099138'], done.stderr
     metadata = next((tmp_path/'site').glob('*.dist-info/METADATA')).read_text()
