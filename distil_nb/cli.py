@@ -338,8 +338,8 @@ def distil_lm(*,
 # %% ../nbs/26_cli.ipynb #37603c32
 def _distil_lm(teacher, student, prompts, out, how, drawn, common, settings):
     "Distil, and say what it brought."
-    from distil_nb.llm import distil_lm
-    from distil_nb.lm import Sampling
+    from distil_nb.lm_distillation import distil_lm
+    from distil_nb.generation import Sampling
     sampling = Sampling(*drawn, seed=settings.seed)
     record = distil_lm(teacher, student, prompts, out, *how, settings, sampling, *_how(common))
     if common.as_json: return print(json.dumps(record | dict(out=str(out))))
@@ -430,11 +430,10 @@ def synthesize(*,
 # %% ../nbs/26_cli.ipynb #8803f761
 def _synthesize(teacher, rows, count, generator, temperature, seed, near, confidence):
     "Texts, and what became of all that were made."
-    from distil_nb.checkpoints import load_checkpoint
-    from distil_nb.lm import Sampling
+    from distil_nb.generation import Sampling
     from distil_nb.synthesize import synthesize
     sampling = Sampling(96, temperature, seed=seed)
-    return synthesize(*load_checkpoint(teacher), rows, count, generator, sampling, near, confidence)
+    return synthesize(teacher, rows, count, generator, sampling, near, confidence)
 
 # %% ../nbs/26_cli.ipynb #55f652e1
 @command('distil-nb evaluate student --data sample --split test --json')
