@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/lm_distillation.html.md"""
 
 # %% auto #0
 __all__ = ['METHODS', 'SoftLoss', 'OnPolicyTask', 'train_on_policy', 'check_same_vocabulary', 'neuron_importance', 'Plan',
-           'apart', 'Lessons', 'lessons', 'kept_or_new', 'task_of', 'Pair', 'load_pair', 'lm_scores', 'distil_lm']
+           'apart', 'Pair', 'load_pair', 'Lessons', 'lessons', 'kept_or_new', 'task_of', 'lm_scores', 'distil_lm']
 
 # %% ../nbs/20_lm_distillation.ipynb #47d7bd67
 import shutil, sys, tempfile
@@ -135,6 +135,14 @@ def check_same_vocabulary(
     raise CompressionError(f'teacher and student have different vocabularies ({len(teacher)} and {len(student)} '
         'tokens), so their probabilities cannot be compared', 'distil on responses: --method sequence')
 
+def _check_comparable(big, its, small, own):
+    "Refuse models whose probabilities are of other tokens."
+    check_same_vocabulary(its, own)
+    sizes = big.config.vocab_size,small.config.vocab_size
+    if sizes[0] == sizes[1]: return
+    raise CompressionError(f'the heads of teacher and student have {sizes[0]} and {sizes[1]} entries, so their '
+        'probabilities cannot be compared', 'distil on responses: --method sequence')
+
 # %% ../nbs/20_lm_distillation.ipynb #789de4c6
 def neuron_importance(
     model:PreTrainedModel,  # Causal language model in floats, of a known layout
@@ -176,6 +184,32 @@ def apart(
     if known and unseen: return known, between, unseen
     raise CompressionError(f'{len(pairs)} prompts (with usable responses) are too few to hold some out',
         'give 50 or more different ones')
+
+# %% ../nbs/20_lm_distillation.ipynb #e4f8c072
+@dataclass
+class Pair:
+    "Teacher and student, and what belongs to them."
+    teacher:PreTrainedModel  # Writes and scores
+    its:PreTrainedTokenizerBase  # The teacher's
+    student:PreTrainedModel  # Where to start from
+    own:PreTrainedTokenizerBase  # The student's
+    names:tuple[str,str]  # Of teacher and student, for the record
+    limit = property(lambda self: min(max_tokens(self.teacher, self.its), max_tokens(self.student, self.own)))
+
+# %% ../nbs/20_lm_distillation.ipynb #254ef929
+def load_pair(
+    teacher,  # Model, or folder or name on the Hub
+    student,  # The same
+    plan:Plan,  # What is to be done with them
+    tokenizer:PreTrainedTokenizerBase|None=None,  # Of a teacher that is a model
+    student_tokenizer:PreTrainedTokenizerBase|None=None,  # Of a student that is a model
+)->Pair:  # The teacher on the device on which will be trained
+    "Load both, and refuse what cannot be distilled."
+    (big,its,name),(small,own,other) = given_lm(teacher, tokenizer),given_lm(student, student_tokenizer)
+    check_floats(small)
+    if plan.method == 'soft' and plan.top_k: check_top_k(plan.top_k, big)
+    if plan.method != 'sequence': _check_comparable(big, its, small, own)
+    return Pair(big.to(processes().device), its, small, own, (name, other))
 
 # %% ../nbs/20_lm_distillation.ipynb #3ec5787d
 @dataclass
@@ -239,41 +273,6 @@ def task_of(
         with processes().main_process_first():
             source = kept_or_new(source, learned.rows, work/'kept', plan.top_k, how.temperature)
     return LanguageTask(learned.rows, pair.own, SoftLoss(source, how, plan.kind), validation)
-
-# %% ../nbs/20_lm_distillation.ipynb #e4f8c072
-@dataclass
-class Pair:
-    "Teacher and student, and what belongs to them."
-    teacher:PreTrainedModel  # Writes and scores
-    its:PreTrainedTokenizerBase  # The teacher's
-    student:PreTrainedModel  # Where to start from
-    own:PreTrainedTokenizerBase  # The student's
-    names:tuple[str,str]  # Of teacher and student, for the record
-    limit = property(lambda self: min(max_tokens(self.teacher, self.its), max_tokens(self.student, self.own)))
-
-# %% ../nbs/20_lm_distillation.ipynb #254ef929
-def load_pair(
-    teacher,  # Model, or folder or name on the Hub
-    student,  # The same
-    plan:Plan,  # What is to be done with them
-    tokenizer:PreTrainedTokenizerBase|None=None,  # Of a teacher that is a model
-    student_tokenizer:PreTrainedTokenizerBase|None=None,  # Of a student that is a model
-)->Pair:  # The teacher on the device on which will be trained
-    "Load both, and refuse what cannot be distilled."
-    (big,its,name),(small,own,other) = given_lm(teacher, tokenizer),given_lm(student, student_tokenizer)
-    check_floats(small)
-    if plan.method == 'soft' and plan.top_k: check_top_k(plan.top_k, big)
-    if plan.method != 'sequence': _check_comparable(big, its, small, own)
-    return Pair(big.to(processes().device), its, small, own, (name, other))
-
-# %% ../nbs/20_lm_distillation.ipynb #f76f9ec6
-def _check_comparable(big, its, small, own):
-    "Refuse models whose probabilities are of other tokens."
-    check_same_vocabulary(its, own)
-    sizes = big.config.vocab_size,small.config.vocab_size
-    if sizes[0] == sizes[1]: return
-    raise CompressionError(f'the heads of teacher and student have {sizes[0]} and {sizes[1]} entries, so their '
-        'probabilities cannot be compared', 'distil on responses: --method sequence')
 
 # %% ../nbs/20_lm_distillation.ipynb #e3dd5c97
 def lm_scores(
