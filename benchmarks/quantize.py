@@ -21,7 +21,8 @@ from distil_nb.evaluate import bytes_on_disk, classifier, held_out_accuracy, lat
 from distil_nb.export import export_onnx
 from distil_nb.models import load_checkpoint, new_student, save_checkpoint, story_config
 from distil_nb.qat import train_quantized
-from distil_nb.quantize import SCHEMES, Scheme, calibrate, quantize, quantize_nf4
+from distil_nb.calibrate import calibrate, quantize_nf4
+from distil_nb.quantize import SCHEMES, Scheme, quantize
 
 BROKEN = {'w3': Scheme(3), 'w2': Scheme(2, 32)}  # where rounding alone hurts
 

@@ -1,1 +1,14 @@
+"What one starts with. A name is imported when it is asked for, and none of them is the name of a chapter."
 __version__ = "0.1.0"
+_PLACES = dict(Settings='core', CompressionError='core', load_data='data', load_checkpoint='checkpoints',
+    save_checkpoint='checkpoints', train_teacher='train', distil='train', quantize_model='commands',
+    prune_model='commands', sparsify_model='commands', export_onnx='export', measure_model='commands',
+    predict_texts='commands')
+__all__ = [*_PLACES]
+
+def __getattr__(name):
+    if name not in _PLACES: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from importlib import import_module
+    return getattr(import_module(f'{__name__}.{_PLACES[name]}'), name)
+
+def __dir__(): return sorted([*globals(), *__all__])

@@ -86,8 +86,8 @@ def weight_shapes(
 # %% ../nbs/05_checkpoints.ipynb #762c19fa
 _LAYERS = ('num_hidden_layers', 'n_layer', 'n_layers', 'num_layers', 'num_decoder_layers',
     'encoder_layers', 'decoder_layers')
-_WIDTHS = ('num_labels', 'vocab_size', 'hidden_size', 'n_embd', 'dim', 'd_model', 'intermediate_size',
-    'hidden_dim', 'n_inner', 'd_ff', 'd_inner', 'encoder_ffn_dim', 'decoder_ffn_dim', 'embedding_size',
+_NEURONS = ('intermediate_size', 'hidden_dim', 'n_inner', 'd_ff', 'd_inner', 'encoder_ffn_dim', 'decoder_ffn_dim')
+_WIDTHS = ('num_labels', 'vocab_size', 'hidden_size', 'n_embd', 'dim', 'd_model', 'embedding_size',
     'num_attention_heads', 'n_heads', 'n_head', 'num_heads', 'num_key_value_heads', 'head_dim')
 
 # %% ../nbs/05_checkpoints.ipynb #62b83f27
@@ -95,10 +95,12 @@ def check_claims(
     told:dict,  # A configuration, as read from JSON
     shapes:dict[str,tuple[int,...]],  # From `weight_shapes`; empty if not known
     where:str,  # Name of the checkpoint in messages
+    changed:bool=False,  # May neurons have been cut out, so that the configuration knows of more?
 ):
     "Refuse sizes that are no sizes, and sizes that the weights do not have."
     longest = max((max(o, default=1) for o in shapes.values()), default=2**20)
-    limits = {**dict.fromkeys(_WIDTHS, longest), **dict.fromkeys(_LAYERS, len(shapes) or 1000),
+    limits = {**dict.fromkeys(_WIDTHS, longest), **dict.fromkeys(_NEURONS, longest*(64 if changed else 1)),
+              **dict.fromkeys(_LAYERS, len(shapes) or 1000),
               'max_position_embeddings': 2**24, 'n_positions': 2**24, 'type_vocab_size': longest}
     for name,most in limits.items():
         value,least = told.get(name),0 if name == 'type_vocab_size' else 1
@@ -124,7 +126,7 @@ def read_config(
     path = Path(name)/'config.json' if Path(name).is_dir() else cached_file(name, 'config.json')
     told = json.loads(Path(path).read_text(encoding='utf-8'))
     if not isinstance(told, dict): raise CompressionError(f'{name}/config.json is no object', 'give a whole one')
-    check_claims(told, weight_shapes(name), Path(name).name)
+    check_claims(told, weight_shapes(name), Path(name).name, (Path(name)/'compression.json').exists())
     maker = (told.get('quantization_config') or {}).get('quant_method')
     if maker not in (None, 'bitsandbytes'):
         raise CompressionError(f'{name} was quantized by {maker}', 'give the checkpoint that it was made from')

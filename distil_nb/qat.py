@@ -12,23 +12,40 @@ import copy
 from pathlib import Path
 from typing import Callable
 
-from .core import CompressionError, Settings, check_target, set_seed  # before transformers: it keeps the imports quiet
+# *core* comes before transformers: it keeps the imports quiet
+from .core import CompressionError, Settings, check_target, set_seed
 import torch
 from datasets import DatasetDict
 from torch import nn
-from transformers import PreTrainedModel
-from .models import check_floats, load_checkpoint
-from .quantize import Scheme, is_tied, quantizable, quantize, tie_head
-from .train import check_classes, soft_targets, train_and_save
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
+from .checkpoints import check_floats, given
+from .quantize import SCHEMES, Scheme, is_tied, quantizable, quantize, tie_head
+from .teacher import called, check_classes, soft_targets
+from .train import as_data, train_and_save, weights_into
 
 # %% ../nbs/13_qat.ipynb #6cefbb3f
 def _base(layer:nn.Module, scheme:Scheme):
     "What torchao calls the scheme of one layer."
-    from torchao.quantization import Int8DynamicActivationIntxWeightConfig, IntxWeightOnlyConfig, PerAxis, PerGroup
-    bits,group = (scheme.embedding_bits, scheme.embedding_group) if isinstance(layer, nn.Embedding) else (scheme.bits, scheme.group)
+    from torchao.quantization import (Int8DynamicActivationIntxWeightConfig, IntxWeightOnlyConfig, PerAxis,
+        PerGroup)
+    table = isinstance(layer, nn.Embedding)
+    bits,group = (scheme.embedding_bits, scheme.embedding_group) if table else (scheme.bits, scheme.group)
     kind,grain = getattr(torch, f'int{bits}'),PerGroup(group) if group else PerAxis(0)
-    if isinstance(layer, nn.Linear) and scheme.activations == 'dynamic': return Int8DynamicActivationIntxWeightConfig(weight_dtype=kind, weight_granularity=grain)
+    if not table and scheme.activations == 'dynamic':
+        return Int8DynamicActivationIntxWeightConfig(weight_dtype=kind, weight_granularity=grain)
     return IntxWeightOnlyConfig(weight_dtype=kind, granularity=grain)
+
+# %% ../nbs/13_qat.ipynb #530b06eb
+def _check_trainable(model:PreTrainedModel, scheme:Scheme):
+    "Refuse what cannot be rounded while it is trained."
+    check_floats(model)
+    if scheme.activations == 'static':
+        raise CompressionError('static activations cannot be trained',
+            'take dynamic-int8 or a weight-… scheme, or leave out --qat')
+    if any(isinstance(o, Conv1D) for o in model.modules()):
+        raise CompressionError(f'{type(model).__name__} keeps its weights in Conv1D layers, which cannot be rounded in training',
+            'quantize it after training: leave out --qat')
 
 # %% ../nbs/13_qat.ipynb #00940e33
 def fake_quantize(
@@ -38,32 +55,35 @@ def fake_quantize(
     "Prepare for quantization-aware training. Jacob et al. 2018 (arXiv 1712.05877), section 3."
     from torchao.quantization import quantize_
     from torchao.quantization.qat import QATConfig
-    check_floats(model)
-    if scheme.activations == 'static': raise CompressionError('static activations cannot be trained', 'take dynamic-int8 or a weight-… scheme, or leave out --qat')
+    _check_trainable(model, scheme)
     model,tied = copy.deepcopy(model),is_tied(model)
-    for name,layer in quantizable(model, scheme).items():
-        quantize_(model, QATConfig(_base(layer, scheme), step='prepare'), filter_fn=lambda o, _: o is layer)
-    if tied and scheme.embedding_bits < 32: tie_head(model)
+    layers = quantizable(model, scheme)
+    table = any(o is model.get_input_embeddings() for o in layers.values())
+    for layer in layers.values():
+        def this(o, name, layer=layer): return o is layer
+        quantize_(model, QATConfig(_base(layer, scheme), step='prepare'), filter_fn=this)
+    if tied and table: tie_head(model)
     return model
 
 # %% ../nbs/13_qat.ipynb #5b98bbdb
 def train_quantized(
-    source:str|Path,  # Checkpoint in floats: where to start from
-    data:DatasetDict,  # From `load_data`; split `unlabeled` may join
-    out:str|Path,  # Folder for the quantized model
-    scheme:Scheme,  # What it shall become; not with static activations
-    teacher:str|Path|None=None,  # Checkpoint whose soft targets count with `settings.alpha`; labels only without
+    source,  # Model in floats, or path or name of a checkpoint: where to start from
+    data:DatasetDict|str|Path,  # From `load_data`, or what it takes; split `unlabeled` may join
+    out:str|Path|None=None,  # Folder for the quantized model
+    scheme:Scheme=SCHEMES['dynamic-int8'],  # What it shall become; not with static activations
+    teacher=None,  # Model or checkpoint whose soft targets count with `settings.alpha`; labels only without
     settings:Settings=Settings(),  # How to train
     overwrite:bool=False,  # Replace an existing result?
     resume:bool=False,  # Go on with an interrupted run?
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
-)->dict:  # Record, as of `distil`
-    "Quantization-aware training, with distillation where there is a teacher. Jacob et al. 2018; Polino et al. 2018 (arXiv 1802.05668), section 3."
-    check_target(out, overwrite)
-    model,tokenizer = load_checkpoint(source)
-    check_floats(model); check_classes(model, data)
-    model = fake_quantize(model, scheme)
-    data,settings = soft_targets(teacher, data, settings)
+    tokenizer:PreTrainedTokenizerBase|None=None,  # Of a source (and a teacher) that is a model
+)->dict|tuple[PreTrainedModel,dict]:  # Record, as of `distil`; without `out`, the model and the record
+    "Train with rounded weights. Jacob et al. 2018; Polino et al. 2018 (arXiv 1802.05668), section 3."
+    if out is not None: check_target(out, overwrite)
+    model,own,name = given(source, tokenizer)
+    fake,data = fake_quantize(model, scheme),check_classes(model, as_data(data))
+    data,settings = soft_targets(teacher, data, settings, tokenizer)
     set_seed(settings.seed)
-    return train_and_save(model, tokenizer, data, out, settings, overwrite, resume, report, lambda o: quantize(o, scheme), step='quantize', qat=True,
-        source=str(source), scheme=vars(scheme), teacher=str(teacher) if teacher else None)
+    def finish(trained): return quantize(weights_into(model, trained), scheme)
+    told = dict(step='quantize', qat=True, source=name, scheme=vars(scheme), teacher=called(teacher))
+    return train_and_save(fake, own, data, out, settings, overwrite, resume, report, finish, **told)

@@ -12,14 +12,19 @@ import copy, json, tempfile
 from pathlib import Path
 from typing import Iterable
 
-from .core import CompressionError, quiet  # before transformers: it keeps the imports quiet
-from torch import nn
+# *core* comes before transformers: it keeps the imports quiet
+from .core import CompressionError, quiet
+import torch
+from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from .models import check_floats
+from .architectures import max_tokens
+from .checkpoints import check_floats, given
+from .tokens import encode, pad
 
 # %% ../nbs/16_vocabulary.ipynb #bf461f8e
 def _within_words(backend, character:str)->bool:
-    "Can a word have this character in it? Punctuation, Chinese characters and what the normalizer changes are cut off or rewritten before words are split."
+    """Can a word have this character in it? Punctuation, Chinese characters and what the normalizer changes are cut
+    off or rewritten before words are split."""
     word = f'a{character}'
     if backend.normalizer: word = backend.normalizer.normalize_str(word)
     return [o for o,_ in backend.pre_tokenizer.pre_tokenize_str(word)] == [f'a{character}']
@@ -32,8 +37,9 @@ def used_tokens(
     "Tokens that a corpus uses, special tokens, and single characters."
     backend,texts,ids = tokenizer.backend_tokenizer,list(texts),set()
     with quiet():  # it would say that some are longer than the model can take
-        for i in range(0, len(texts), 1000): ids.update(*tokenizer(texts[i:i+1000], return_attention_mask=False, return_token_type_ids=False)['input_ids'])
-    single = {o for o in backend.get_vocab() if len(o) == 1 or len(o) == 3 and o.startswith('##') and _within_words(backend, o[2])}
+        for i in range(0, len(texts), 1000): ids.update(*tokenizer(texts[i:i+1000])['input_ids'])
+    def within(o): return len(o) == 3 and o.startswith('##') and _within_words(backend, o[2])
+    single = {o for o in backend.get_vocab() if len(o) == 1 or within(o)}
     special = {o.content for o in backend.get_added_tokens_decoder().values()} | set(tokenizer.all_special_tokens)
     return {backend.id_to_token(i) for i in ids} | single | special
 
@@ -62,6 +68,15 @@ def _renumber(part, ids:dict[str,int]):
         if len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], int): part[1] = ids[part[0]]
         for o in part: _renumber(o, ids)
 
+# %% ../nbs/16_vocabulary.ipynb #78eb191d
+def _fewer_merges(model:dict, keep:set[str])->set[str]:
+    "Leave only merges of kept tokens; tokens with all that they are merged from."
+    merges = [tuple(o.split(' ')) if isinstance(o, str) else tuple(o) for o in model['merges']]
+    rank = {pair: i for i,pair in enumerate(merges)}
+    keep = keep.union(*(merge_parts(o, rank) for o in keep if o in model['vocab']))
+    model['merges'] = [[a, b] for a,b in merges if {a, b, a + b} <= keep]
+    return keep
+
 # %% ../nbs/16_vocabulary.ipynb #256eb889
 def thin_out(
     state:dict,  # `tokenizer.json`; is changed
@@ -69,12 +84,9 @@ def thin_out(
 )->dict[str,int]:  # New number of each kept token
     "Leave only some tokens in a WordPiece or BPE tokenizer."
     kind,vocab = state['model'].get('type'),state['model']['vocab']
-    if kind not in ('WordPiece', 'BPE'): raise CompressionError(f'a {kind} tokenizer cannot be thinned out', 'WordPiece and BPE can')
-    if kind == 'BPE':
-        merges = [tuple(o.split(' ')) if isinstance(o, str) else tuple(o) for o in state['model']['merges']]
-        rank = {pair: i for i,pair in enumerate(merges)}
-        keep = keep.union(*(merge_parts(o, rank) for o in keep if o in vocab))
-        state['model']['merges'] = [[a, b] for a,b in merges if a + b in keep and a in keep and b in keep]
+    if kind not in ('WordPiece', 'BPE'):
+        raise CompressionError(f'a {kind} tokenizer cannot be thinned out', 'WordPiece and BPE can')
+    if kind == 'BPE': keep = _fewer_merges(state['model'], keep)
     extra = {o['content']: o['id'] for o in state['added_tokens']}
     order = sorted({k: v for k,v in (vocab | extra).items() if k in keep}.items(), key=lambda o: o[1])
     ids = {token: i for i,(token,_) in enumerate(order)}
@@ -93,32 +105,75 @@ def smaller_tokenizer(
     with tempfile.TemporaryDirectory() as tmp, quiet():
         tokenizer.save_pretrained(tmp)
         path,notes = Path(tmp)/'tokenizer.json',Path(tmp)/'tokenizer_config.json'
-        state,config = json.loads(path.read_text(encoding='utf-8')),json.loads(notes.read_text(encoding='utf-8'))
+        state,config = (json.loads(o.read_text(encoding='utf-8')) for o in (path, notes))
         ids = thin_out(state, keep)
         path.write_text(json.dumps(state, ensure_ascii=False), encoding='utf-8')
         config.pop('added_tokens_decoder', None)  # the same as in tokenizer.json, with the old numbers
         notes.write_text(json.dumps(config), encoding='utf-8')
         for o in ('vocab.txt', 'vocab.json', 'merges.txt'): (Path(tmp)/o).unlink(missing_ok=True)
-        new = AutoTokenizer.from_pretrained(tmp)
+        new = AutoTokenizer.from_pretrained(tmp, trust_remote_code=False)
     return new, [tokenizer.convert_tokens_to_ids(o) for o in sorted(ids, key=ids.get)]
+
+# %% ../nbs/16_vocabulary.ipynb #0d402565
+def _fewer_rows(part:nn.Module, numbers:list[int]):
+    "Leave some rows of a table or of a head, in their new order."
+    weight = part.weight.detach()[numbers].clone()
+    part.weight = nn.Parameter(weight, requires_grad=part.weight.requires_grad)
+    if getattr(part, 'bias', None) is not None: part.bias = nn.Parameter(part.bias.detach()[numbers].clone())
+    for name in ('num_embeddings', 'out_features'):
+        if hasattr(part, name): setattr(part, name, len(numbers))
+
+def _rename(config, renamed:dict[int,int]):
+    "Special tokens by their new numbers."
+    for name in ('pad', 'bos', 'eos', 'cls', 'sep', 'mask', 'decoder_start'):
+        old = getattr(config, f'{name}_token_id', None)
+        new = [renamed[o] for o in old if o in renamed] if isinstance(old, list) else renamed.get(old)
+        if old is not None and new not in (None, []): setattr(config, f'{name}_token_id', new)
+
+# %% ../nbs/16_vocabulary.ipynb #4f0c06b5
+def _fewer_tokens(model:PreTrainedModel, numbers:list[int])->PreTrainedModel:
+    "A copy that knows only these tokens, numbered anew."
+    model,renamed = copy.deepcopy(model),{old: i for i,old in enumerate(numbers)}
+    table,head = model.get_input_embeddings(),model.get_output_embeddings()
+    if isinstance(model.config.get_text_config().vocab_size, int): model.config.get_text_config().vocab_size = len(numbers)
+    if getattr(table, 'padding_idx', None) is not None: table.padding_idx = renamed.get(table.padding_idx)
+    tied = head is not None and head.weight is table.weight
+    _fewer_rows(table, numbers)
+    if tied: head.weight = table.weight
+    elif head is not None: _fewer_rows(head, numbers)
+    if tied and hasattr(head, 'out_features'): head.out_features = len(numbers)
+    for o in (model.config, model.config.get_text_config(), getattr(model, 'generation_config', None)):
+        if o is not None: _rename(o, renamed)
+    return model.eval()
+
+# %% ../nbs/16_vocabulary.ipynb #91ffc3a9
+@torch.no_grad()
+def _logits(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, texts:list[str])->Tensor:
+    "Of some texts, together."
+    batch = pad(encode(texts, tokenizer, min(max_tokens(model, tokenizer), 64)), tokenizer)
+    return model.eval()(**{k: v.to(model.device) for k,v in batch.items()}).logits
+
+def _check_vocabulary(small, short, model, tokenizer, texts:list[str], numbers:list[int]):
+    "Refuse a model that answers otherwise than the whole one."
+    ours,theirs = _logits(small, short, texts),_logits(model, tokenizer, texts)
+    if theirs.dim() == 3: theirs = theirs[..., numbers]
+    off = (ours - theirs).abs().max() if ours.shape == theirs.shape else torch.inf
+    if not off <= 1e-4*theirs.abs().max():
+        raise CompressionError(f'dropping tokens changes what {model.config.model_type} computes: its logits are off by {off:.2g}',
+            'its embeddings are more than a table: leave its vocabulary whole')
 
 # %% ../nbs/16_vocabulary.ipynb #3dc6a392
 def prune_vocabulary(
-    model:PreTrainedModel,  # In floats; stays as it is
-    tokenizer:PreTrainedTokenizerBase,  # Its own; stays as it is
+    model,  # Model in floats, or path or name of a checkpoint; stays as it is
+    tokenizer:PreTrainedTokenizerBase|None,  # Its own, if it is a model; stays as it is
     texts:Iterable[str],  # The corpus: training texts, and any others that are to be expected
 )->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # New ones; plain `from_pretrained` loads them
     "Drop the embeddings of tokens that a corpus does not use. Abdaoui et al. 2020 (arXiv 2010.05609), section 3."
+    model,tokenizer,_ = given(model, tokenizer)
     check_floats(model)
-    if not (texts := list(texts)): raise CompressionError('there is no text to take the vocabulary from', 'give the training texts')
+    if not (texts := list(texts)):
+        raise CompressionError('there is no text to take the vocabulary from', 'give the training texts')
     new,numbers = smaller_tokenizer(tokenizer, used_tokens(tokenizer, texts))
-    model,renamed = copy.deepcopy(model),{old: i for i,old in enumerate(numbers)}
-    table = model.get_input_embeddings()
-    padding = renamed.get(table.padding_idx)
-    small = nn.Embedding(len(numbers), table.embedding_dim, padding_idx=padding)
-    small.weight.data = table.weight.detach()[numbers].clone()
-    model.set_input_embeddings(small)
-    model.config.vocab_size = len(numbers)
-    for o in ('pad', 'bos', 'eos', 'cls', 'sep'):
-        if (old := getattr(model.config, f'{o}_token_id', None)) in renamed: setattr(model.config, f'{o}_token_id', renamed[old])
-    return model.eval(), new
+    small = _fewer_tokens(model, numbers)
+    _check_vocabulary(small, new, model, tokenizer, texts[:2], numbers)
+    return small, new

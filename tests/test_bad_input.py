@@ -33,9 +33,9 @@ def rows(**change):
     return out
 
 @pytest.mark.parametrize('change,said', [
-    (dict(text=''), ['row 5', 'empty']), (dict(text='  '), ['row 5', 'empty']), (dict(text=None), ['row 5', 'missing']), (dict(text=7), ['row 5', '7', 'not a string']),
+    (dict(text=''), ['row 5', 'empty']), (dict(text='  '), ['row 5', 'empty']), (dict(text=None), ['row 5', 'missing']), (dict(text=7), ['line 6', '7', 'string']),
     (dict(labels=2**40), ['row 5', 2**40, 'outside']), (dict(labels=-1), ['row 5', '-1', 'outside']), (dict(labels=.5), ['row 5', '0.5', 'fractional']),
-    (dict(labels=None), ['row 5', 'missing']), (dict(labels=7), ['[0, 1, 7]', '0 to 2'])])
+    (dict(labels=None), ['row 5', 'missing']), (dict(labels=7), ['0, 1, 7', '0 to 2'])])
 def test_row(run, tmp_path, change, said): refused(run, tmp_path, distil(write(tmp_path/'d.jsonl', rows(**change)), tmp_path/'out'), *said)
 
 def test_file(run, tmp_path):
@@ -88,8 +88,8 @@ def test_option(run, tmp_path, urls, words, said): refused(run, tmp_path, distil
 def test_out(run, tmp_path, urls):
     out = tmp_path/'out'; out.mkdir(); (out/'diary.txt').write_text('mine')
     refused(run, tmp_path, distil(urls, out), out, 'exists already', '--overwrite')
-    refused(run, tmp_path, distil(urls, out, '--overwrite'), out, 'something else')
-    refused(run, tmp_path, distil(urls, urls, '--overwrite'), urls, 'something else')
+    refused(run, tmp_path, distil(urls, out, '--overwrite'), out, 'diary.txt', 'not written by')
+    refused(run, tmp_path, distil(urls, urls, '--overwrite'), urls, '.csv')
     teacher = damaged(tmp_path, 'not at all')
     refused(run, tmp_path, distil(urls, teacher, '--overwrite', teacher=teacher), teacher, 'would replace')
     refused(run, tmp_path, ['demo', '--out', out], out, 'exists already')
@@ -101,9 +101,11 @@ def test_loss_not_finite(run, tmp_path, urls):
 def test_loss_not_finite_keeps_the_last_good_checkpoint(run, tmp_path, urls, monkeypatch):
     "The loss is spoiled in the second epoch; the checkpoint of the first is named and loads."
     import distil_nb.train as train
-    loss,step,steps = train.distillation_loss,train.optimizer_step,[]
-    monkeypatch.setattr(train, 'optimizer_step', lambda *a: steps.append(1) or step(*a))
-    monkeypatch.setattr(train, 'distillation_loss', lambda *a: loss(*a)*(float('inf') if len(steps) == 5 else 1))
+    whole,steps = train.run_batch,[]
+    def spoiled(*args):
+        steps.append(whole(*args))
+        return float('inf') if len(steps) == 6 else steps[-1]
+    monkeypatch.setattr(train, 'run_batch', spoiled)
     status,_,err = run(*distil(urls, tmp_path/'out'))
     assert status == 2 and 'step 6 (epoch 2)' in err and f'{tmp_path}/out.partial/best' in err
     assert not (tmp_path/'out').exists()
@@ -123,3 +125,55 @@ def test_hub_unreachable(tmp_path, answer):
             assert (status, out) == (2, '') and len(err.strip().splitlines()) == 1 and 'does not answer' in err and name in err, err
             assert time.perf_counter() - begin < 10
     assert not (tmp_path/'out').exists()
+
+def exported(tmp_path):
+    "The sample teacher in ONNX."
+    from distil_nb import export_onnx
+    export_onnx('sample', out=tmp_path/'onnx')
+    return tmp_path/'onnx'
+
+def test_onnx(run, tmp_path):
+    "An ONNX file that is none, that reads elsewhere, that is called otherwise, or whose classes are others."
+    import onnx
+    folder = exported(tmp_path)
+    path,good = folder/'model.onnx',(folder/'model.onnx').read_bytes()
+    def damaged(change):
+        model = onnx.load_from_string(good)
+        change(model.graph)
+        path.write_bytes(model.SerializeToString())
+    def elsewhere(graph):
+        tensor = graph.initializer[0]
+        tensor.ClearField('raw_data')
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key='location', value='../../secret')
+    def retyped(graph): graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
+    (tmp_path.parent/'secret').write_bytes(bytes(10**6))
+    for change,said in ((elsewhere, '../../secret'), (retyped, 'input_ids')):
+        damaged(change)
+        for words in (['predict', folder, 'a'], ['evaluate', folder, '--data', 'sample']):
+            refused(run, tmp_path, words, 'model.onnx', said)
+    for content in (b'', good[:len(good)//2], bytes(range(256))*40, b'[]'):
+        path.write_bytes(content)
+        refused(run, tmp_path, ['predict', folder, 'a'], folder)
+    path.write_bytes(good)
+    config = (folder/'config.json').read_text()
+    (folder/'config.json').write_text(json.dumps(json.loads(config) | dict(id2label={str(i): f'c{i}' for i in range(5)})))
+    refused(run, tmp_path, ['predict', folder, 'a'], 'model.onnx', '5 classes')
+    (folder/'config.json').write_text(config)
+    refused(run, tmp_path, ['export', folder, '--out', tmp_path/'again'], 'ONNX')
+    refused(run, tmp_path, ['quantize', folder, '--scheme', 'weight-int4', '--out', tmp_path/'again'], 'ONNX')
+
+def test_code_of_a_checkpoint_does_not_run(tmp_path):
+    "Not even where standard input says yes to all that is asked."
+    from conftest import ROOT, clean_env
+    import subprocess, sys
+    folder = damaged(tmp_path, 'not at all')
+    config = json.loads((folder/'config.json').read_text())
+    config |= dict(model_type='theirs', auto_map=dict(AutoConfig='theirs.C', AutoModelForSequenceClassification='theirs.M'))
+    (folder/'config.json').write_text(json.dumps(config))
+    (folder/'theirs.py').write_text(f'open({str(tmp_path/"ran")!r}, "w")\nclass C: pass\nclass M: pass\n')
+    for words in (['predict', folder, 'a'], ['export', folder, '--out', tmp_path/'out'], distil('sample', tmp_path/'out', teacher=folder)):
+        done = subprocess.run([sys.executable, '-c', 'import sys; from distil_nb.cli import main; sys.exit(main(sys.argv[1:]))', *map(str, words)],
+            input='y\n'*100, capture_output=True, text=True, env=clean_env(HF_HUB_OFFLINE='1'), cwd=ROOT)
+        assert (done.returncode, done.stdout, len(done.stderr.strip().splitlines())) == (2, '', 1), done
+    assert not (tmp_path/'ran').exists() and not (tmp_path/'out').exists()

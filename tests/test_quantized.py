@@ -8,7 +8,8 @@ from conftest import clean_env, last_json
 from distil_nb.data import load_data
 from distil_nb.evaluate import classifier
 from distil_nb.models import SAMPLE_TEACHER, load_checkpoint, save_checkpoint
-from distil_nb.quantize import SCHEMES, Scheme, calibrate, quantize, quantize_nf4
+from distil_nb.calibrate import calibrate, quantize_nf4
+from distil_nb.quantize import SCHEMES, Scheme, quantize
 from test_bad_input import refused
 
 TEXTS = ['http://paypal.com.example.net/login', 'https://en.wikipedia.org/wiki/Phishing', 'http://a.b', 'http://10.0.0.1/~x/' + 'long/'*40]

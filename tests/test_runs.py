@@ -71,11 +71,12 @@ def test_two_processes_share_the_batches(urls, tmp_path):
     script.write_text(f'''
 from distil_nb.core import Settings
 from distil_nb.data import load_data
-from distil_nb.train import distil, processes
+from distil_nb.runs import processes
+from distil_nb.train import distil
 import distil_nb.train as train
 if __name__ == '__main__':
-    steps,honest = [],train.optimizer_step
-    train.optimizer_step = lambda *a: steps.append(1) or honest(*a)
+    steps,honest = [],train.take_step
+    train.take_step = lambda *a: steps.append(1) or honest(*a)
     record = distil('sample', load_data({str(urls)!r}), {str(tmp_path/"out")!r}, settings=Settings(epochs=2))
     print('process', processes().process_index, 'of', processes().num_processes, len(steps), record['history'][-1]['validation']['loss'], flush=True)
 ''')
