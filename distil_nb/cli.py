@@ -339,9 +339,9 @@ def distil_lm(*,
 def _distil_lm(teacher, student, prompts, out, how, drawn, common, settings):
     "Distil, and say what it brought."
     from distil_nb.generation import Sampling
-    from distil_nb.lm_distillation import Plan, distil_lm
+    from distil_nb.lm_distillation import distil_lm
     sampling = Sampling(*drawn, seed=settings.seed)
-    record = distil_lm(teacher, student, prompts, out, Plan(*how), settings, sampling, *_how(common))
+    record = distil_lm(teacher, student, prompts, out, *how, settings, sampling, *_how(common))
     if common.as_json: return print(json.dumps(record | dict(out=str(out))))
     for k,v in record['after'].items():
         print(f'{k}: {record["before"][k]:.4g} before, {v:.4g} after')
@@ -430,11 +430,10 @@ def synthesize(*,
 # %% ../nbs/26_cli.ipynb #8803f761
 def _synthesize(teacher, rows, count, generator, temperature, seed, near, confidence):
     "Texts, and what became of all that were made."
-    from distil_nb.checkpoints import load_checkpoint
-    from distil_nb.lm import Sampling
+    from distil_nb.generation import Sampling
     from distil_nb.synthesize import synthesize
     sampling = Sampling(96, temperature, seed=seed)
-    return synthesize(*load_checkpoint(teacher), rows, count, generator, sampling, near, confidence)
+    return synthesize(teacher, rows, count, generator, sampling, near, confidence)
 
 # %% ../nbs/26_cli.ipynb #55f652e1
 @command('distil-nb evaluate student --data sample --split test --json')
