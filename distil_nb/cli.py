@@ -339,8 +339,8 @@ def distil_lm(*,
 # %% ../nbs/26_cli.ipynb #37603c32
 def _distil_lm(teacher, student, prompts, out, how, drawn, common, settings):
     "Distil, and say what it brought."
-    from distil_nb.lm_distillation import distil_lm
     from distil_nb.generation import Sampling
+    from distil_nb.lm_distillation import distil_lm
     sampling = Sampling(*drawn, seed=settings.seed)
     record = distil_lm(teacher, student, prompts, out, *how, settings, sampling, *_how(common))
     if common.as_json: return print(json.dumps(record | dict(out=str(out))))

@@ -24,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 from . import architectures
 from .architectures import (architecture_of, check_same, head_size, layers_of, matrix,
     max_tokens, set_neurons)
-from .checkpoints import check_floats, note_change
+from .checkpoints import check_floats, given, note_change
 from .data import column
 from .evaluate import inputs_of, scores, split_logits
 from .models import keep_layers
@@ -46,8 +46,9 @@ def _narrow(layer:nn.Module, keep:Tensor, dim:int)->nn.Module:
     "The linear layer with some of its rows (`dim` 0) or columns (1)."
     weight = matrix(layer).detach().index_select(dim, keep)
     rows,columns = weight.shape
-    if isinstance(layer, Conv1D): new = Conv1D(rows, columns)
-    else: new = type(layer)(columns, rows, layer.bias is not None)
+    kind = type(layer)  # one that leaves zeros out on disk stays one
+    if isinstance(layer, Conv1D): new = kind(rows, columns)
+    else: new = kind(columns, rows, layer.bias is not None)
     architectures.set_matrix(new, weight)
     if layer.bias is not None:
         new.bias.data = (layer.bias.detach()[keep] if dim == 0 else layer.bias.detach()).clone()
@@ -137,7 +138,6 @@ def _gates(x:Tensor, width:int)->Tensor:
     "Gradient of each text's gates: `(texts, parts)`."
     return (x*x.grad).sum(1).unflatten(-1, (-1, width)).sum(-1)
 
-# %% ../nbs/15_prune.ipynb #13a7b884
 def _keeping(seen:dict, name)->Callable:
     "A hook that keeps what a layer is given, and its gradient."
     def hook(layer, inputs):
@@ -203,7 +203,6 @@ def _stack(rows:list[Tensor])->Tensor:
     longest = max(map(len, rows))
     return torch.stack([F.pad(o, (0, longest - len(o)), value=torch.inf) for o in rows])
 
-# %% ../nbs/15_prune.ipynb #056ad0cb
 def _by_kind(found:dict)->dict[str,Tensor]:
     return {kind: _stack([v for (k,_),v in found.items() if k == kind])
         for kind in dict.fromkeys(k for k,_ in found)}
@@ -253,8 +252,8 @@ def layer_importance(
 
 # %% ../nbs/15_prune.ipynb #f331a8f5
 def prune(
-    model:PreTrainedModel,  # Classifier in floats; stays as it is
-    tokenizer:PreTrainedTokenizerBase,  # Its own
+    model,  # Classifier in floats, or path or name of a checkpoint; stays as it is
+    tokenizer:PreTrainedTokenizerBase|None,  # Its own, if it is a model
     rows:Dataset,  # Training rows, for the scores
     layers:int=0,  # Layers to remove
     heads:float=0.,  # Share of the heads to remove, 0 up to 1
@@ -263,6 +262,7 @@ def prune(
     score:Callable|None=None,  # From model, tokenizer and rows to scores; `importance` if not said
 )->PreTrainedModel:  # A new model
     "Remove the least important layers, heads and neurons."
+    model,tokenizer,_ = given(model, tokenizer)
     check_floats(model)
     if heads: check_heads(model)
     for share in (heads, neurons): keep_best(torch.ones(1, 1), share)

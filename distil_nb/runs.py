@@ -151,7 +151,7 @@ def _alone(work:Path)->Iterator[None]:
 def work_folder(
     out:str|Path,  # Result to be
     resume:bool=False,  # Go on with what an earlier run left there? Else start anew
-    state:str='state.safetensors',  # File in it without which there is nothing to go on with
+    states:tuple[str,...]=('state.safetensors',),  # What there is to go on with: any of these files
 )->Iterator[Path]:  # `out` with `.partial` behind its name
     "A place for a run's state; it stays if there is one and the run was not finished."
     work,group = Path(out).with_name(f'{Path(out).name}.partial'),processes()
@@ -168,7 +168,7 @@ def work_folder(
             group.wait_for_everyone()
             done = True
         finally:
-            if done or not (work/state).exists(): shutil.rmtree(work)
+            if done or not any((work/o).exists() for o in states): shutil.rmtree(work)
 
 # %% ../nbs/08_runs.ipynb #3c7f57f2
 def best_epoch(

@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/train.html.md"""
 
 # %% auto #0
 __all__ = ['Run', 'start_run', 'run_batch', 'average_gradients', 'run_epoch', 'train_epoch', 'run_task', 'train', 'weights_into',
-           'run_record', 'save_task', 'train_and_save', 'as_data', 'distil', 'train_teacher']
+           'run_record', 'save_task', 'run_and_record', 'train_and_save', 'as_data', 'distil', 'train_teacher']
 
 # %% ../nbs/09_train.ipynb #6ba95bb5
 import copy, gc, tempfile, time
@@ -205,7 +205,8 @@ def weights_into(
 )->PreTrainedModel:  # A new model
     "A copy of a model with trained weights."
     model,state = copy.deepcopy(original),trained.state_dict()
-    model.load_state_dict({k: state[k] for k in model.state_dict()})
+    same = getattr(model, 'all_tied_weights_keys', None) or {}  # a head that is the table of embeddings
+    model.load_state_dict({k: state[k if k in state else same[k]] for k in model.state_dict()})
     return model.eval()
 
 # %% ../nbs/09_train.ipynb #54a9088c
@@ -237,18 +238,26 @@ def save_task(
 )->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, the model and the record
     "Train in a work folder, finish, measure, and write the checkpoint with its record."
     if out is None:
-        return _run_and_record(model, task, settings, None, report, finish, measured, record or {})
+        return run_and_record(model, task, settings, None, report, finish, measured, record or {})
     check_target(out, overwrite)
     with work_folder(out, resume) as work:
-        made,told = _run_and_record(model, task, settings, work, report, finish, measured, record
+        made,told = run_and_record(model, task, settings, work, report, finish, measured, record
             or {})
         if processes().is_main_process: save_checkpoint(made, task.tokenizer, out, told, overwrite)
     return told
 
 # %% ../nbs/09_train.ipynb #c3549dea
-def _run_and_record(model, task, settings, work, report, finish, measured,
-    record)->tuple[PreTrainedModel,dict]:
-    "The finished model and all that is to be said of it."
+def run_and_record(
+    model:PreTrainedModel,  # Where to start from, prepared; is copied
+    task:Task,  # What it is to learn
+    settings:Settings,  # How
+    work:Path|None,  # Folder for the state
+    report:Callable[[dict],None]|None,  # Is told of each epoch
+    finish:Callable|None,  # As for `save_task`
+    measured:Callable|None,  # As for `save_task`
+    record:dict,  # What comes first in the record
+)->tuple[PreTrainedModel,dict]:  # Finished model, and its record
+    "Train, finish, measure: the finished model and all that is to be said of it."
     trained,history = run_task(model, task, settings, work, report)
     made = finish(trained) if finish else trained
     more = measured(made, history) if measured else {}

@@ -8,7 +8,7 @@ Docs: https://distil-nb.github.io/distil_nb/vocabulary.html.md"""
 __all__ = ['used_tokens', 'merge_parts', 'thin_out', 'smaller_tokenizer', 'prune_vocabulary']
 
 # %% ../nbs/16_vocabulary.ipynb #df66aa86
-import copy, json, tempfile
+import copy, json, re, tempfile
 from pathlib import Path
 from typing import Iterable
 
@@ -27,9 +27,27 @@ def _within_words(backend, character:str)->bool:
     changes are cut off or rewritten before words are split."""
     word = f'a{character}'
     if backend.normalizer: word = backend.normalizer.normalize_str(word)
+    if backend.pre_tokenizer is None: return word == f'a{character}'
     return [o for o,_ in backend.pre_tokenizer.pre_tokenize_str(word)] == [f'a{character}']
 
 # %% ../nbs/16_vocabulary.ipynb #4151cf00
+def _affixes(backend)->tuple[str,str]:
+    "What marks a piece within a word, and one that ends it: `##` and nothing in WordPiece."
+    names = 'continuing_subword_prefix', 'end_of_word_suffix'
+    return tuple(getattr(backend.model, o, None) or '' for o in names)
+
+def _single(backend)->set[str]:
+    "Tokens of one character, or of one byte, that can come up."
+    prefix,suffix = _affixes(backend)
+    def alone(token):
+        if re.fullmatch('<0x[0-9A-F]{2}>', token): return True
+        rest = token.removesuffix(suffix) or token
+        if len(rest) == 1: return True
+        within = prefix and rest.startswith(prefix) and len(rest) == len(prefix) + 1
+        return within and _within_words(backend, rest[-1])
+    return {o for o in backend.get_vocab() if alone(o)}
+
+# %% ../nbs/16_vocabulary.ipynb #b5424260
 def used_tokens(
     tokenizer:PreTrainedTokenizerBase,  # Fast
     texts:Iterable[str],  # The corpus
@@ -38,27 +56,36 @@ def used_tokens(
     backend,texts,ids = tokenizer.backend_tokenizer,list(texts),set()
     with quiet():  # it would say that some are longer than the model can take
         for i in range(0, len(texts), 1000): ids.update(*tokenizer(texts[i:i+1000])['input_ids'])
-    def within(o): return len(o) == 3 and o.startswith('##') and _within_words(backend, o[2])
-    single = {o for o in backend.get_vocab() if len(o) == 1 or within(o)}
-    special = {o.content for o in backend.get_added_tokens_decoder().values()}
-    special |= set(tokenizer.all_special_tokens)
-    return {backend.id_to_token(i) for i in ids} | single | special
+    added = {o.content for o in backend.get_added_tokens_decoder().values()}
+    return {backend.id_to_token(i) for i in ids} | _single(backend) | added
 
 # %% ../nbs/16_vocabulary.ipynb #9d01150d
 def merge_parts(
     token:str,  # To be made
     rank:dict[tuple[str,str],int],  # Of each merge: lower ones come first
+    prefix:str='',  # What each piece within a word begins with
+    suffix:str='',  # What the last piece of a word ends with
 )->set[str]:  # It and what it is made of
     """All tokens that arise on the way from characters to a token. Sennrich et al. 2016 (arXiv
     1508.07909), section 3.2."""
-    parts,seen = list(token),{*token, token}
+    parts = _characters(token, prefix, suffix)
+    seen = {*parts, token}
     while len(parts) > 1:
         pairs = [(rank.get(pair, len(rank)), i) for i,pair in enumerate(zip(parts, parts[1:]))]
         best,i = min(pairs)
         if best == len(rank): break
-        parts[i:i+2] = [parts[i] + parts[i+1]]
+        parts[i:i+2] = [parts[i] + parts[i+1].removeprefix(prefix)]
         seen.add(parts[i])
     return seen
+
+def _characters(token:str, prefix:str, suffix:str)->list[str]:
+    "A token in single characters, spelt as tokens."
+    within = prefix if token.startswith(prefix) else ''
+    whole = token.removeprefix(prefix)
+    stem = whole.removesuffix(suffix)
+    letters = [f'{prefix if i else within}{o}' for i,o in enumerate(stem or whole)]
+    if stem and stem != whole: letters[-1] += suffix
+    return letters
 
 # %% ../nbs/16_vocabulary.ipynb #89ddc3e8
 def _renumber(part, ids:dict[str,int]):
@@ -73,23 +100,42 @@ def _renumber(part, ids:dict[str,int]):
         for o in part: _renumber(o, ids)
 
 # %% ../nbs/16_vocabulary.ipynb #78eb191d
+def _named(part)->set[str]:
+    "Tokens that a post-processor names."
+    if isinstance(part, dict):
+        own = part['tokens'] if 'tokens' in part and 'ids' in part else []
+        return set(own).union(*map(_named, part.values()))
+    if not isinstance(part, list): return set()
+    pair = len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], int)
+    return {part[0]} if pair else set().union(*map(_named, part))
+
+def _needed(state:dict)->set[str]:
+    "Tokens without which a tokenizer is none: added ones, unknown, padding, those around a text."
+    named = [state['model'].get('unk_token'), (state.get('padding') or {}).get('pad_token')]
+    added = [o['content'] for o in state['added_tokens']]
+    return {o for o in (*named, *added) if o} | _named(state['post_processor'])
+
+# %% ../nbs/16_vocabulary.ipynb #16c108cf
 def _fewer_merges(model:dict, keep:set[str])->set[str]:
     "Leave only merges of kept tokens; tokens with all that they are merged from."
     merges = [tuple(o.split(' ')) if isinstance(o, str) else tuple(o) for o in model['merges']]
     rank = {pair: i for i,pair in enumerate(merges)}
-    keep = keep.union(*(merge_parts(o, rank) for o in keep if o in model['vocab']))
-    model['merges'] = [[a, b] for a,b in merges if {a, b, a + b} <= keep]
+    prefix = model.get('continuing_subword_prefix') or ''
+    marks = prefix, model.get('end_of_word_suffix') or ''
+    keep = keep.union(*(merge_parts(o, rank, *marks) for o in keep if o in model['vocab']))
+    model['merges'] = [[a, b] for a,b in merges if {a, b, a + b.removeprefix(prefix)} <= keep]
     return keep
 
 # %% ../nbs/16_vocabulary.ipynb #256eb889
 def thin_out(
     state:dict,  # `tokenizer.json`; is changed
-    keep:set[str],  # Tokens
+    keep:set[str],  # Tokens; those that the file itself names stay with them
 )->dict[str,int]:  # New number of each kept token
     "Leave only some tokens in a WordPiece or BPE tokenizer."
     kind,vocab = state['model'].get('type'),state['model']['vocab']
     if kind not in ('WordPiece', 'BPE'):
         raise CompressionError(f'a {kind} tokenizer cannot be thinned out', 'WordPiece and BPE can')
+    keep = keep | _needed(state)
     if kind == 'BPE': keep = _fewer_merges(state['model'], keep)
     extra = {o['content']: o['id'] for o in state['added_tokens']}
     order = sorted({k: v for k,v in (vocab | extra).items() if k in keep}.items(),
@@ -121,40 +167,50 @@ def smaller_tokenizer(
     return new, [tokenizer.convert_tokens_to_ids(o) for o in sorted(ids, key=ids.get)]
 
 # %% ../nbs/16_vocabulary.ipynb #0d402565
-def _fewer_rows(part:nn.Module, numbers:list[int]):
-    "Leave some rows of a table or of a head, in their new order."
-    weight = part.weight.detach()[numbers].clone()
-    part.weight = nn.Parameter(weight, requires_grad=part.weight.requires_grad)
-    if getattr(part, 'bias', None) is not None:
-        part.bias = nn.Parameter(part.bias.detach()[numbers].clone())
-    for name in ('num_embeddings', 'out_features'):
-        if hasattr(part, name): setattr(part, name, len(numbers))
+def _fewer_rows(parts:list[nn.Module], numbers:list[int]):
+    "Leave some rows of a table or of a head, in their new order; parts that share them share on."
+    old = parts[0].weight
+    weight = nn.Parameter(old.detach()[numbers].clone(), requires_grad=old.requires_grad)
+    for part in parts:
+        part.weight = weight
+        if getattr(part, 'bias', None) is not None:
+            part.bias = nn.Parameter(part.bias.detach()[numbers].clone())
+        for name in ('num_embeddings', 'out_features'):
+            if hasattr(part, name): setattr(part, name, len(numbers))
+
+# %% ../nbs/16_vocabulary.ipynb #8a687133
+_TOKENS = [f'{o}_token_id' for o in ('pad', 'bos', 'eos', 'cls', 'sep', 'mask', 'decoder_start')]
+
+def _configs(model:PreTrainedModel)->list:
+    "All that names tokens by number."
+    found = model.config, model.config.get_text_config(), getattr(model, 'generation_config', None)
+    return list({id(o): o for o in found if o is not None}.values())
+
+def _numbers(value)->list[int]:
+    "None, one or several."
+    return [o for o in (value if isinstance(value, list) else [value]) if o is not None]
 
 def _rename(config, renamed:dict[int,int]):
-    "Special tokens by their new numbers."
-    for name in ('pad', 'bos', 'eos', 'cls', 'sep', 'mask', 'decoder_start'):
-        old = getattr(config, f'{name}_token_id', None)
-        new = [renamed[o] for o in old if o in renamed] if isinstance(old,
-            list) else renamed.get(old)
-        if old is not None and new not in (None, []): setattr(config, f'{name}_token_id', new)
+    "Special tokens by their new numbers; one that no token belongs to is named no more."
+    for name in _TOKENS:
+        old = getattr(config, name, None)
+        new = [renamed[o] for o in _numbers(old) if o in renamed]
+        if old is not None: setattr(config, name, (new if isinstance(old, list) else new[0])
+            if new else None)
 
 # %% ../nbs/16_vocabulary.ipynb #4f0c06b5
 def _fewer_tokens(model:PreTrainedModel, numbers:list[int])->PreTrainedModel:
     "A copy that knows only these tokens, numbered anew."
     model,renamed = copy.deepcopy(model),{old: i for i,old in enumerate(numbers)}
     table,head = model.get_input_embeddings(),model.get_output_embeddings()
-    if isinstance(model.config.get_text_config().vocab_size, int):
-        model.config.get_text_config().vocab_size = len(numbers)
-    if getattr(table, 'padding_idx', None) is not None:
-        table.padding_idx = renamed.get(table.padding_idx)
-    tied = head is not None and head.weight is table.weight
-    _fewer_rows(table, numbers)
-    if tied: head.weight = table.weight
-    elif head is not None: _fewer_rows(head, numbers)
-    if tied and hasattr(head, 'out_features'): head.out_features = len(numbers)
-    for o in (model.config, model.config.get_text_config(),
-        getattr(model, 'generation_config', None)):
-        if o is not None: _rename(o, renamed)
+    same = [o for o in model.modules() if getattr(o, 'weight', None) is table.weight]
+    for o in same:
+        if getattr(o, 'padding_idx', None) is not None: o.padding_idx = renamed.get(o.padding_idx)
+    _fewer_rows(same, numbers)
+    if head is not None and head not in same: _fewer_rows([head], numbers)
+    text = model.config.get_text_config()
+    if isinstance(text.vocab_size, int): text.vocab_size = len(numbers)
+    for o in _configs(model): _rename(o, renamed)
     return model.eval()
 
 # %% ../nbs/16_vocabulary.ipynb #91ffc3a9
@@ -164,6 +220,15 @@ def _logits(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, texts:list
     batch = pad(encode(texts, tokenizer, min(max_tokens(model, tokenizer), 64)), tokenizer)
     return model.eval()(**{k: v.to(model.device) for k,v in batch.items()}).logits
 
+def _check_tokens(short, tokenizer, texts:list[str], numbers:list[int]):
+    "Refuse a tokenizer that splits texts of the corpus otherwise."
+    for i in range(0, len(texts), 1000):
+        with quiet(): both = [o(texts[i:i+1000])['input_ids'] for o in (short, tokenizer)]
+        if [[numbers[k] for k in o] for o in both[0]] != both[1]:
+            raise CompressionError('texts of the corpus would get other tokens than before',
+                'this tokenizer cannot be thinned out: leave its vocabulary whole')
+
+# %% ../nbs/16_vocabulary.ipynb #b0f0fa06
 def _check_vocabulary(small, short, model, tokenizer, texts:list[str], numbers:list[int]):
     "Refuse a model that answers otherwise than the whole one."
     ours,theirs = _logits(small, short, texts),_logits(model, tokenizer, texts)
@@ -185,10 +250,13 @@ def prune_vocabulary(
     2010.05609), section 3."""
     model,tokenizer,_ = given(model, tokenizer)
     check_floats(model)
-    if not (texts := list(texts)):
+    if not (texts := [o for o in texts if o.strip()]):
         raise CompressionError('there is no text to take the vocabulary from',
             'give the training texts')
-    new,numbers = smaller_tokenizer(tokenizer, used_tokens(tokenizer, texts))
+    told = [i for o in _configs(model) for k in _TOKENS for i in _numbers(getattr(o, k, None))]
+    keep = used_tokens(tokenizer, texts) | {*tokenizer.convert_ids_to_tokens(told)}
+    new,numbers = smaller_tokenizer(tokenizer, keep)
+    _check_tokens(new, tokenizer, texts, numbers)
     small = _fewer_tokens(model, numbers)
-    _check_vocabulary(small, new, model, tokenizer, texts[:2], numbers)
+    _check_vocabulary(small, new, model, tokenizer, [max(texts, key=len), texts[0]], numbers)
     return small, new
