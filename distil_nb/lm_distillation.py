@@ -301,13 +301,9 @@ def _lm_folder(out, resume:bool, teacher:PreTrainedModel)->Iterator[Path]:
     if out is None:
         with tempfile.TemporaryDirectory() as tmp: yield Path(tmp)
         return
-    with work_folder(out, resume, 'teacher') as work:
+    with work_folder(out, resume, ('responses.jsonl', 'kept', 'state.safetensors')) as work:
         _same_teacher(work/'teacher', weights_fingerprint(teacher))
-        try: yield work
-        except BaseException:
-            if not any((work/o).exists() for o in ('responses.jsonl', 'kept', 'state.safetensors')):
-                (work/'teacher').unlink(missing_ok=True)
-            raise
+        yield work
 
 # %% ../nbs/20_lm_distillation.ipynb #c563d164
 def _distilled(given:list[dict], pair:Pair, plan:Plan, work:Path, report)->tuple[PreTrainedModel,dict]:
