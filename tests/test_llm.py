@@ -215,7 +215,7 @@ def test_damaged_kept_logits_are_made_again(tmp_path, folders, monkeypatch, caps
 def test_another_teacher_is_refused(tmp_path, folders, tokenizer, monkeypatch):
     "Its responses would be those of the first."
     save_checkpoint(load_lm(folders/'teacher')[0], tokenizer, tmp_path/'teacher')
-    def run(**how): return distil_lm(tmp_path/'teacher', folders/'student', folders/'prompts.txt', tmp_path/'out', 'sequence', sampling=Sampling(4), settings=Settings(epochs=1), **how)
+    def run(**how): return distil_lm(tmp_path/'teacher', folders/'student', folders/'prompts.txt', tmp_path/'out', 'sequence', sampling=Sampling(8, 1.), settings=Settings(epochs=1), **how)
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(lm_distillation, 'run_task', kill)
         run()
