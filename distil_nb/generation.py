@@ -27,9 +27,9 @@ from .lm import encode_prompt
 class Sampling:
     "How a model writes; a value that makes no sense raises `CompressionError`."
     max_new_tokens:int=64  # A response is cut off after so many, above 0
-    temperature:float=0.  # 0: the likeliest token; above: drawn at random, 1 as the model says
+    temperature:float=0.  # 0: the likeliest token each time; above 0: drawn at random
     top_k:int=0  # Draw from so many tokens; 0: from all
-    top_p:float=1.  # Draw from the likeliest that reach this probability together, above 0, to 1
+    top_p:float=1.  # Draw from the likeliest tokens that reach this together, above 0, to 1
     seed:int=0  # Same seed, same texts
 
     def __post_init__(self):
@@ -86,9 +86,9 @@ def check_fit(
     "Refuse a prompt that leaves no room for its response."
     for prompt,o in zip(prompts, ids):
         if len(o) + new <= limit: continue
-        raise CompressionError(
-            f'the prompt {prompt[:40]!r} has {len(o)} tokens, and with {new} new ones does '
-            f'not fit the context of {limit}', 'shorten it, or lower --max-new-tokens')
+        raise CompressionError(f'the prompt {prompt[:40]!r} has {len(o)} tokens, and with '
+            f'{new} new ones does not fit the context of {limit}',
+            'shorten it, or lower --max-new-tokens')
 
 # %% ../nbs/23_generation.ipynb #1caaff99
 def generate(

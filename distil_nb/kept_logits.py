@@ -84,8 +84,8 @@ def check_top_k(
     "There must be a rest."
     size = teacher.config.vocab_size
     if 0 < k < size: return size
-    raise CompressionError(
-        f'top_k must be above 0 and below the {size} tokens of the vocabulary, got {k}')
+    raise CompressionError(f'top_k must be above 0 and below the {size} tokens of the vocabulary, '
+        f'got {k}')
 
 # %% ../nbs/26_kept_logits.ipynb #900cbe19
 def _reserve(path:Path, dtype, shape:tuple[int,int])->np.memmap:
@@ -195,7 +195,6 @@ def open_top_k(
         if not _whole(kept, int(note['vocabulary'])):
             raise CompressionError(f'kept logits {folder} hold what is no probability', way_out)
     if run not in (None, kept.run):
-        raise CompressionError(
-            f'kept logits {folder} are of another teacher, temperature, top_k or other rows',
-            way_out)
+        raise CompressionError(f'kept logits {folder} are of another teacher, temperature, top_k '
+            'or other rows', way_out)
     return kept

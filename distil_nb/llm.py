@@ -23,13 +23,15 @@ from .generation import Sampling, check_fit, first_line, generate, row_seeds
 from .lm import encode_prompt
 
 # %% ../nbs/25_llm.ipynb #77af0c31
-MODULES = '''argparse ast asyncio/base_events bisect calendar cmd codecs collections/__init__
+MODULES = '''
+    argparse ast asyncio/base_events bisect calendar cmd codecs collections/__init__
     configparser contextlib copy csv datetime decimal difflib email/message enum fractions
-    functools gettext heapq html/parser http/client imaplib inspect ipaddress json/__init__
-    logging/__init__ mailbox numbers optparse os pathlib pdb pickle platform poplib pprint random
-    sched shutil smtplib socket socketserver statistics string subprocess tarfile tempfile
-    textwrap threading trace traceback types typing unittest/case unittest/mock urllib/parse
-    urllib/request uuid warnings wave weakref xml/dom/minidom zipfile _pydecimal _pyio'''.split()
+    functools gettext heapq html/parser http/client imaplib inspect ipaddress
+    json/__init__ logging/__init__ mailbox numbers optparse os pathlib pdb pickle platform
+    poplib pprint random sched shutil smtplib socket socketserver statistics string
+    subprocess tarfile tempfile textwrap threading trace traceback types typing
+    unittest/case unittest/mock urllib/parse urllib/request uuid warnings wave weakref
+    xml/dom/minidom zipfile _pydecimal _pyio'''.split()
 
 # %% ../nbs/25_llm.ipynb #4732d0fb
 def _first_paragraph(function:ast.FunctionDef)->str|None:
@@ -39,7 +41,7 @@ def _first_paragraph(function:ast.FunctionDef)->str|None:
 
 # %% ../nbs/25_llm.ipynb #3bd91155
 def docstrings(
-    modules:list[str]=MODULES,  # Files of the standard library, without `.py`; if they are there
+    modules:list[str]=MODULES,  # Files of the standard library, without `.py`, if they are there
 )->list[dict]:  # `prompt` (as `def name(arguments):`) and `response`, each pair once
     "Functions of the standard library and what they do."
     folder,found = Path(sysconfig.get_paths()['stdlib']),{}
@@ -122,20 +124,20 @@ def generate_responses(
     note = dict(teacher=name, sampling=asdict(sampling))
     found = _kept_lines(out, [dict(prompt=o, **note) for o in prompts])
     seeds = row_seeds(prompts, sampling.seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
     for start in range(len(found)//chunk*chunk, len(prompts), chunk):
         part = slice(start, start + chunk)
         if len(found) == len(prompts): break
         new = generate(model, tokenizer, prompts[part], sampling, batch_size, seeds[part])
         new = [o | dict(trouble=trouble(o['response'], o['finished']), **note) for o in new]
-        _append(out, new := new[len(found)-start:])
-        found += new
+        _append(out, new[len(found)-start:])
+        found += new[len(found)-start:]
     return found
 
 # %% ../nbs/25_llm.ipynb #0c9f99ea
 def _append(out:Path, lines:list[dict]):
     "Add JSON lines to a file; only `\\n` ends a line."
     text = ''.join(json.dumps(o, ensure_ascii=False) + '\n' for o in lines)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with out.open('a', encoding='utf-8', newline='\n') as f: f.write(text)
 
 # %% ../nbs/25_llm.ipynb #d2a4c05c
@@ -179,9 +181,8 @@ def generate_prompts(
 )->list[str]:  # New prompts; fewer than `count` if the rounds were not enough
     "Grow a pool of prompts. Wang et al. 2022 (arXiv 2212.10560), section 3.2."
     if len(seeds) < shots:
-        raise CompressionError(
-            f'{len(seeds)} prompts to start from, and {shots} are to be shown each time',
-            'give more, or lower shots')
+        raise CompressionError(f'{len(seeds)} prompts to start from, and {shots} are to be shown '
+            'each time', 'give more, or lower shots')
     pool,rng = list(seeds),np.random.default_rng(sampling.seed)
     for i in range(rounds):
         chosen = [rng.choice(len(pool), shots, replace=False) for _ in range(32)]
@@ -221,9 +222,10 @@ def _check_prompt(row, number:int, first, where:str):
 
 # %% ../nbs/25_llm.ipynb #90943caf
 def read_prompts(
-    source:str|Path|list,  # `.txt`, a prompt a line; JSON lines with `prompt`; a list
+    source:str|Path|list,  # File (`.txt` or `.jsonl`), or a list
 )->list[dict]:  # The same; empty lines are left out
-    "Read prompts; `CompressionError` if there is something else."
+    """Read prompts: one a line, or JSON objects with `prompt` and, in all or in none, `response`;
+    `CompressionError` if there is something else."""
     where = 'the prompts' if isinstance(source, (list, tuple)) else str(source)
     try:
         found = list(source) if isinstance(source, (list, tuple)) else _lines(Path(source))

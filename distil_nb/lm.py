@@ -72,7 +72,7 @@ def small_lm(
 # %% ../nbs/22_lm.ipynb #dca2845c
 def load_lm(
     source:str|Path,  # Folder or name on the Hub
-)->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # In 32-bit floats unless quantized; pads left
+)->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # In 32-bit floats; padding on the left
     """Load a causal language model and its tokenizer, ready for inference; `CompressionError` if
     anything is missing."""
     name = locate(source)
@@ -98,8 +98,8 @@ def _for_writing(tokenizer:PreTrainedTokenizerBase, where)->PreTrainedTokenizerB
 # %% ../nbs/22_lm.ipynb #e7fc0aef
 def given_lm(
     model:PreTrainedModel|str|Path,  # Causal language model, or path or name of a checkpoint
-    tokenizer:PreTrainedTokenizerBase|None=None,  # Its own; needed with a model object only
-)->tuple[PreTrainedModel,PreTrainedTokenizerBase,str]:  # Model, tokenizer, a name for records
+    tokenizer:PreTrainedTokenizerBase|None=None,  # Its own; goes with a model object
+)->tuple[PreTrainedModel,PreTrainedTokenizerBase,str]:  # Model, its tokenizer, its name
     "A language model and its tokenizer, from whatever was given."
     if isinstance(model, (str, Path)) and tokenizer is None: return *load_lm(model), str(model)
     model,own,name = given(model, tokenizer)
@@ -126,7 +126,7 @@ def encode_prompt(
 
 # %% ../nbs/22_lm.ipynb #3c8cff5f
 def lm_rows(
-    pairs:list[dict],  # With `prompt`, `response`, and `finished` (`False`: it was cut off)
+    pairs:list[dict],  # `prompt`, `response`, and `finished` (`False`: the response was cut off)
     tokenizer:PreTrainedTokenizerBase,  # The student's
     limit:int,  # Tokens of a row, at most; what is longer is cut, and does not end
 )->list[dict]:  # `input_ids`, and `labels` of the same length: `NO_LABEL` on the prompt
@@ -149,8 +149,9 @@ def lm_batch(
     rows:list[dict],  # From `lm_rows`
     part:list[int],  # Which of them
     device=None,  # Where to
-)->dict[str,Tensor]:  # `input_ids`, `attention_mask`, `labels` `(rows, longest)`; `rows` (numbers)
-    "Some rows side by side, filled up on the right: what comes later is not seen."
+)->dict[str,Tensor]:  # `input_ids`, `attention_mask`, `labels`, and `rows` (their numbers)
+    """Some rows side by side, `(rows, longest)`, filled up on the right: what comes later is not
+    seen."""
     chosen = [rows[i] for i in part]
     longest = max(len(o['input_ids']) for o in chosen)
     def filled(values, what):
@@ -164,8 +165,8 @@ def lm_batch(
 def label_logits(
     model:PreTrainedModel,  # Causal language model
     batch:dict[str,Tensor],  # From `lm_batch`
-)->tuple[Tensor,Tensor]:  # Logits `(labels, vocabulary)`, labels `(labels,)`; row after row
-    "What a model says where it is asked, in 32-bit floats."
+)->tuple[Tensor,Tensor]:  # Logits `(labels, vocabulary)`; labels `(labels,)`
+    "What a model says where it is asked, from the token before, row after row, in 32-bit floats."
     asked = batch['labels'][:, 1:] != NO_LABEL
     said = model(input_ids=batch['input_ids'], attention_mask=batch['attention_mask']).logits
     return said[:, :-1][asked].float(), batch['labels'][:, 1:][asked]
@@ -218,11 +219,12 @@ def token_agreement(
 
 # %% ../nbs/22_lm.ipynb #782b8847
 class LanguageTask(Task):
-    "Learn the labels of rows. Bengio et al. 2003 (JMLR 3), section 2."
+    """Learn the labels of rows. Bengio et al. 2003 (JMLR 3), section 2. A loss is told apart from
+    others by its `name`."""
     def __init__(self,
         rows:list[dict],  # From `lm_rows`
         tokenizer:PreTrainedTokenizerBase|None=None,  # The model's; goes beside what is saved
-        loss:Callable=None,  # From model and batch to nats per label; `next_token_loss` if not said
+        loss:Callable=None,  # To nats per label; `next_token_loss` if not said
         validation:list[dict]|None=None,  # From `lm_rows`; decides which epoch is kept
     ):
         if not rows:
@@ -245,8 +247,7 @@ class LanguageTask(Task):
     def weight(self, part:dict[str,Tensor])->float:
         return (part['labels'][:, 1:] != NO_LABEL).sum().item()
 
-    def loss(self, model:PreTrainedModel, part:dict[str,Tensor])->Tensor:
-        return self.of_batch(model, part)
+    def loss(self, model, part): return self.of_batch(model, part)
 
 # %% ../nbs/22_lm.ipynb #f57ee64b
 @patch
@@ -264,7 +265,7 @@ def rank(self:LanguageTask, record:dict)->tuple:
 def train_lm(
     model:PreTrainedModel,  # Where to start from; stays as it is
     rows:list[dict],  # From `lm_rows`
-    settings:Settings=Settings(),  # How; `temperature` and `alpha` count if `loss` says so
+    settings:Settings=Settings(),  # How; `temperature` and `alpha` are for other losses
     loss:Callable=None,  # As for `LanguageTask`
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     work:Path|None=None,  # Folder for the state, which lets an interrupted run go on

@@ -39,10 +39,10 @@ from .train import run_record, run_task
 # %% ../nbs/27_lm_distillation.ipynb #e83076d2
 class SoftLoss:
     """`alpha * temperature**2 * divergence + (1 - alpha) * cross-entropy`. Hinton et al. 2015
-    (arXiv 1503.02531), section 2, at every token."""
+    (arXiv 1503.02531), section 2, at every token. Kept probabilities have their own temperature."""
     def __init__(self,
         teacher:KeptLogits|PreTrainedModel,  # Probabilities from disk, or the model itself
-        settings:Settings=Settings(temperature=1.),  # `alpha`, and the `temperature` of a model
+        settings:Settings=Settings(temperature=1.),  # `alpha`, and a model's `temperature`
         kind:str='forward',  # forward, reverse or js
         beta:float=.5,  # For js
     ):
@@ -118,14 +118,14 @@ def train_on_policy(
     tokenizer:PreTrainedTokenizerBase,  # Of both
     teacher:PreTrainedModel,  # Scores
     prompts:list[str],  # To write about
-    settings:Settings=Settings(),  # The student writes anew each epoch; `alpha` has no part in it
+    settings:Settings=Settings(),  # How; `alpha` has no part
     sampling:Sampling=Sampling(32, 1.),  # How the student writes
     kind:str='reverse',  # forward, reverse or js
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     work:Path|None=None,  # Folder for the state, which lets an interrupted run go on
     validation:list[dict]|None=None,  # As for `OnPolicyTask`
-)->tuple[PreTrainedModel,list[dict]]:  # The trained student; records, with troubles of its texts
-    "Train a student on its own texts."
+)->tuple[PreTrainedModel,list[dict]]:  # The trained student; records of the epochs
+    "Train a student on its own texts; a record says how many of them had which `trouble`."
     check_floats(student)
     task = OnPolicyTask(tokenizer, teacher, prompts, settings, sampling, kind, validation)
     return run_task(student, task, settings, work, report)
@@ -137,9 +137,8 @@ def check_same_vocabulary(
 ):
     "Refuse to compare tokens that are not the same."
     if teacher.get_vocab() == student.get_vocab(): return
-    raise CompressionError(
-        f'teacher and student have different vocabularies ({len(teacher)} and {len(student)} '
-        'tokens), so their probabilities cannot be compared',
+    raise CompressionError('teacher and student have different vocabularies '
+        f'({len(teacher)} and {len(student)} tokens), so their probabilities cannot be compared',
         'distil on responses: --method sequence')
 
 def _check_comparable(big, its, small, own):
@@ -147,9 +146,9 @@ def _check_comparable(big, its, small, own):
     check_same_vocabulary(its, own)
     sizes = big.config.vocab_size,small.config.vocab_size
     if sizes[0] == sizes[1]: return
-    raise CompressionError(
-        f'the heads of teacher and student have {sizes[0]} and {sizes[1]} entries, so their '
-        'probabilities cannot be compared', 'distil on responses: --method sequence')
+    raise CompressionError(f'the heads of teacher and student have {sizes[0]} and {sizes[1]} '
+        'entries, so their probabilities cannot be compared',
+        'distil on responses: --method sequence')
 
 # %% ../nbs/27_lm_distillation.ipynb #789de4c6
 def neuron_importance(
@@ -182,14 +181,14 @@ class Plan:
         if self.kind not in KINDS:
             raise CompressionError(f'no divergence {self.kind!r}', f'choose {", ".join(KINDS)}')
         if type(self.top_k) is int and self.top_k >= 0: return
-        raise CompressionError(
-            f'top_k must be 0 (ask the teacher at every step) or more, got {self.top_k}')
+        raise CompressionError('top_k must be 0 (ask the teacher at every step) or more, '
+            f'got {self.top_k}')
 
 # %% ../nbs/27_lm_distillation.ipynb #6ffef323
 def apart(
     pairs:list[dict],  # With `prompt`
-)->tuple[list[dict],list[dict],list[dict]]:  # To train on, for validation (or empty), held out
-    "Split by `held_out`: four fifths, a tenth, a tenth."
+)->tuple[list[dict],list[dict],list[dict]]:  # To train on, for validation, to be reported
+    "Split by `held_out`: four fifths, a tenth (may be empty), a tenth."
     known = [o for o in pairs if not held_out(o['prompt'], .2)]
     between = [o for o in pairs if held_out(o['prompt'], .2) and not held_out(o['prompt'])]
     unseen = [o for o in pairs if held_out(o['prompt'])]
@@ -326,8 +325,8 @@ def _lm_folder(out, resume:bool, teacher:PreTrainedModel)->Iterator[Path]:
         _same_teacher(work/'teacher', weights_fingerprint(teacher))
         try: yield work
         except BaseException:
-            if not any((work/o).exists() for o in ('responses.jsonl', 'kept', 'state.safetensors')):
-                (work/'teacher').unlink(missing_ok=True)
+            left = 'responses.jsonl', 'kept', 'state.safetensors'
+            if not any((work/o).exists() for o in left): (work/'teacher').unlink(missing_ok=True)
             raise
 
 # %% ../nbs/27_lm_distillation.ipynb #c563d164

@@ -119,8 +119,8 @@ def novel(
     known:list[str],  # Training, validation and test texts
     near:float=.8,  # Jaccard index from which on two texts count as the same, above 0 and at most 1
 )->list[int]:  # Numbers of the texts that are new, ascending
-    """Throw out copies and near copies of what is known and of earlier ones. Lee et al. 2022 (arXiv
-    2107.06499),     section 4.2."""
+    """Throw out copies and near copies of what is known and of earlier ones. Lee et al. 2022
+    (arXiv 2107.06499), section 4.2."""
     index = NearIndex(near, Counter(o for text in (*known, *texts) for o in grams(text)))
     for text in dict.fromkeys(known): index.add(grams(text))
     kept = []
@@ -139,8 +139,8 @@ def sift(
     longest:int,  # Characters of the longest text to accept
     near:float=.8,  # For `novel`
     confidence:float=0.,  # Least probability that the teacher gives to its answer
-)->tuple[list[dict],list[str],dict]:  # What is left; all new texts; what was thrown out, and why
-    "Throw out what is empty, too long, known, or doubtful."
+)->tuple[list[dict],list[str],dict]:  # What is left; all new texts; what was thrown out
+    "Throw out what is empty, too long, known, or doubtful; the rest has `probabilities`."
     if not 0 <= confidence < 1:
         raise CompressionError(f'confidence {confidence} is not from 0 up to 1',
             'give 0.9, or leave it out')
@@ -184,7 +184,7 @@ def check_made(
     longest:int,  # The same
     near:float=.8,  # The same
     confidence:float=0.,  # The same
-)->tuple[list[dict],dict]:  # What is left, with `probabilities`; how many went, and why
+)->tuple[list[dict],dict]:  # What is left, with `probabilities`; what was thrown out
     "Throw out what is empty, too long, known, or doubtful; then even out the classes."
     sure,_,told = sift(made, ask, known, longest, near, confidence)
     return balanced(sure, told)
@@ -209,7 +209,7 @@ def make_round(
     rows:Dataset,  # Labelled rows
     names:list[str],  # Of the classes
     count:int,  # Texts to ask for, of the classes in turn
-    generator:str|None,  # Model that is to be shown examples; `None`: it was trained on `rows`
+    generator:str|None,  # Name of a model to be shown examples; `None`: it was trained on `rows`
     sampling:Sampling,  # How to draw
 )->list[dict]:  # From `make_texts`
     "Ask for texts of every class."
@@ -238,24 +238,23 @@ def synthesize(
     teacher:PreTrainedModel|str|Path,  # Classifier, or path or name of a checkpoint
     data:DatasetDict,  # Labelled rows to learn from in `train`; no text of any split comes back
     count:int=2000,  # Texts wanted
-    generator:str|Path|None=None,  # Model to be shown examples; else a small one is trained
+    generator:str|Path|None=None,  # Language model to be shown examples
     sampling:Sampling=Sampling(96, temperature=1.),  # How to draw
     near:float=.8,  # For `novel`
     confidence:float=0.,  # For `sift`
     rounds:int=6,  # Tries
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a teacher that is a model
-)->tuple[list[dict],dict]:  # `text`, `asked`, `origin`, `probabilities`; what became of all
-    "Texts made and labelled for a student. West et al. 2022 (arXiv 2110.07178), section 3."
+)->tuple[list[dict],dict]:  # Texts, as of `sift`; what became of all that was made
+    "Texts made and labelled. West et al. 2022 (arXiv 2110.07178), section 3."
     if count < 1: raise CompressionError(f'{count} texts are wanted', 'give a number above 0')
     teacher,own,_ = given(teacher, tokenizer)
-    rows,labels = data['train'],teacher.config.id2label
-    names = [labels[i] for i in range(teacher.config.num_labels)]
+    told,rows = teacher.config,data['train']
+    names = [told.id2label[i] for i in range(told.num_labels)]
     how = Settings(epochs=40, lr=2e-3, batch_size=16, seed=sampling.seed)
     writer = given_lm(generator)[:2] if generator else train_generator(rows, names, how)
     def ask_for(wanted, i):
         drawing = replace(sampling, seed=sampling.seed + 1000*i)
-        shown = str(generator) if generator else None
-        return make_round(writer, rows, names, wanted, shown, drawing)
+        return make_round(writer, rows, names, wanted, generator and str(generator), drawing)
     known = [text for split in data.values() for text in split['text']]
     return _until_enough(ask_for, classifier(teacher, own), known, count, rounds,
         longest=max(map(len, rows['text'])), near=near, confidence=confidence)
