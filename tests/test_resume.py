@@ -1,0 +1,77 @@
+"Every kind of training goes on where it was stopped, in whatever phase, and ends in the same bytes; and every kind runs on two processes."
+import subprocess, sys
+
+import pytest
+
+import distil_nb.train as train
+from conftest import clean_env
+from distil_nb.core import Settings
+from distil_nb.data import load_data
+from distil_nb.qat import train_quantized
+from distil_nb.quantize import SCHEMES
+from distil_nb.sparsify import Sparsity, train_sparse
+
+QUICK = Settings(epochs=2, accumulate=2)
+STEPS = dict(
+    distil=lambda data, out, **how: train.distil('sample', data, out, settings=QUICK, **how),
+    teacher=lambda data, out, **how: train.train_teacher('sample', data, out, QUICK, **how),
+    quantized=lambda data, out, **how: train_quantized('sample', data, out, SCHEMES['weight-int4'], 'sample', QUICK, **how),
+    sparse=lambda data, out, **how: train_sparse('sample', data, out, Sparsity(.8, movement=True), 'sample', QUICK, **how))
+
+def weights(folder):
+    "The bytes of a result."
+    return next(o.read_bytes() for o in sorted(folder.glob('*.safetensors')))
+
+@pytest.mark.parametrize('step', STEPS)
+def test_goes_on_after_every_phase(urls, tmp_path, monkeypatch, step):
+    "Stopped after the first epoch, after the last one, and while the result is written."
+    data,run = load_data(urls),STEPS[step]
+    run(data, tmp_path/'whole')
+    for phase in (1, 2, 'saving'):
+        out = tmp_path/f'out {phase}'
+        def stop(record):
+            if record['epoch'] == phase: raise KeyboardInterrupt
+        def fail(*args): raise KeyboardInterrupt
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            if phase == 'saving': patched.setattr(train, 'save_checkpoint', fail)
+            run(data, out, report=stop)
+        assert not out.exists()
+        epochs = []
+        run(data, out, resume=True, report=lambda record: epochs.append(record['epoch']))
+        assert weights(out) == weights(tmp_path/'whole'), phase
+        assert epochs == ([2] if phase == 1 else []), phase
+
+def test_every_kind_on_two_processes(urls, tmp_path):
+    "Both processes end with one model, and take as many steps as their batches make."
+    script = tmp_path/'go.py'
+    script.write_text(f'''
+from dataclasses import replace
+from pathlib import Path
+import distil_nb.train as train
+from distil_nb.core import Settings
+from distil_nb.data import load_data
+from distil_nb.qat import train_quantized
+from distil_nb.quantize import SCHEMES
+from distil_nb.runs import processes, weights_fingerprint
+from distil_nb.sparsify import Sparsity, train_sparse
+if __name__ == '__main__':
+    steps,honest = [],train.take_step
+    train.take_step = lambda *a: steps.append(1) or honest(*a)
+    kept,whole = [],train._kept
+    def keep(*a):
+        model = whole(*a)
+        kept.append(weights_fingerprint(model))
+        return model
+    train._kept = keep
+    data,how,folder = load_data({str(urls)!r}),Settings(epochs=1, batch_size=8, accumulate=3),Path({str(tmp_path)!r})
+    train.distil('sample', data, folder/'distil', settings=how)
+    train_quantized('sample', data, folder/'quantized', SCHEMES['weight-int4'], 'sample', how)
+    train_sparse('sample', data, folder/'sparse', Sparsity(.5), 'sample', how)
+    (folder/f'said {{processes().process_index}}').write_text(' '.join([str(len(steps)), *kept]))
+''')
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--local-addr', '127.0.0.1', '--nproc_per_node', '2', str(script)]
+    done = subprocess.run(command, env=clean_env(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first,second = ((tmp_path/f'said {i}').read_text() for i in (0, 1))
+    assert first == second and first.split()[0] == '9'  # 128 rows are 8 batches of 8 for each: windows of 3, 3 and 2, three times
+    assert all((tmp_path/o/'record.json').exists() for o in ('distil', 'quantized', 'sparse'))
