@@ -267,8 +267,7 @@ def _quantize(folder, rows, out, plan, share, qat, teacher, common, settings):
     finish(train_quantized(folder, rows, out, plan, teacher, settings, *_how(common)), out, common)
 
 # %% ../nbs/33_cli.ipynb #8b5c2aba
-@command('distil-nb prune teacher --heads 0.5 --neurons 0.5 --data urls.csv --recover 3 '
-    '--out pruned', without=('epochs',))
+@command('distil-nb prune sample --heads .5 --data sample --recover 3 --out o', without=('epochs',))
 def prune(
     folder:str,  # Checkpoint in floats: a folder, sample, hub, or a name on the Hub
     *,
