@@ -37,7 +37,7 @@ def few_rows(data, rows:int, seed:int)->DatasetDict:
 
 def made_texts(o, few, count:int, seed:int)->tuple[list[str],dict]:
     "Texts made from the few labelled rows, and what became of all that was made."
-    made,told = synthesize(*load_checkpoint(o.teacher), few, count, sampling=Sampling(96, 1., seed=seed))
+    made,told = synthesize(o.teacher, few, count, sampling=Sampling(96, 1., seed=seed))
     return [x['text'] for x in made], told
 
 def with_texts(few, texts:list[str])->DatasetDict:
