@@ -27,21 +27,23 @@ from .lm import encode_prompt
 class Sampling:
     "How a model writes; a value that makes no sense raises `CompressionError`."
     max_new_tokens:int=64  # A response is cut off after so many, above 0
-    temperature:float=0.  # 0: the likeliest token each time; 1: as the model says; above 0 drawn at random
+    temperature:float=0.  # 0: the likeliest token each time; above 0: drawn at random
     top_k:int=0  # Draw from so many tokens; 0: from all
-    top_p:float=1.  # Draw from the likeliest tokens that reach this probability together, above 0, to 1
+    top_p:float=1.  # Draw from the likeliest tokens that reach this together, above 0, to 1
     seed:int=0  # Same seed, same texts
 
     def __post_init__(self):
         for name in ('max_new_tokens', 'top_k', 'seed'):
             value = getattr(self, name)
-            if type(value) is not int: raise CompressionError(f'{name} must be an integer, got {value!r}')
+            if type(value) is not int:
+                raise CompressionError(f'{name} must be an integer, got {value!r}')
         if not self.max_new_tokens > 0:
             raise CompressionError(f'max_new_tokens must be above 0, got {self.max_new_tokens}')
         if not 0 <= self.temperature < math.inf:
             raise CompressionError(f'temperature must be 0 or more, got {self.temperature}')
         if not self.top_k >= 0: raise CompressionError(f'top_k must be 0 or more, got {self.top_k}')
-        if not 0 < self.top_p <= 1: raise CompressionError(f'top_p must be above 0 and at most 1, got {self.top_p}')
+        if not 0 < self.top_p <= 1:
+            raise CompressionError(f'top_p must be above 0 and at most 1, got {self.top_p}')
 
 # %% ../nbs/23_generation.ipynb #90ae3544
 def row_seeds(
@@ -58,7 +60,8 @@ def row_seeds(
 
 # %% ../nbs/23_generation.ipynb #ccb98334
 class Draw(LogitsProcessor):
-    "Noise that makes the largest value a draw, row by row. Gumbel 1954; Maddison et al. 2014 (arXiv 1411.0030), section 2."
+    """Noise that makes the largest value a draw, row by row. Gumbel 1954; Maddison et al. 2014
+    (arXiv 1411.0030), section 2."""
     def __init__(self,
         sampling:Sampling,  # With a temperature above 0
         seeds:list[int],  # Of each row
@@ -69,7 +72,8 @@ class Draw(LogitsProcessor):
         if sampling.top_p < 1: self.shape.append(TopPLogitsWarper(sampling.top_p))
     def __call__(self, input_ids:Tensor, scores:Tensor)->Tensor:
         for o in self.shape: scores = o(input_ids, scores)
-        noise = torch.stack([torch.empty(scores.shape[-1]).exponential_(generator=o) for o in self.rows])
+        noise = torch.stack([torch.empty(scores.shape[-1]).exponential_(generator=o)
+            for o in self.rows])
         return scores - noise.log().to(scores.device)
 
 # %% ../nbs/23_generation.ipynb #3cfdc281
@@ -82,8 +86,9 @@ def check_fit(
     "Refuse a prompt that leaves no room for its response."
     for prompt,o in zip(prompts, ids):
         if len(o) + new <= limit: continue
-        raise CompressionError(f'the prompt {prompt[:40]!r} has {len(o)} tokens, and with {new} new ones does '
-            f'not fit the context of {limit}', 'shorten it, or lower --max-new-tokens')
+        raise CompressionError(f'the prompt {prompt[:40]!r} has {len(o)} tokens, and with '
+            f'{new} new ones does not fit the context of {limit}',
+            'shorten it, or lower --max-new-tokens')
 
 # %% ../nbs/23_generation.ipynb #1caaff99
 def generate(
@@ -93,7 +98,7 @@ def generate(
     sampling:Sampling=Sampling(),  # How to write
     batch_size:int=32,  # Prompts at a time
     seeds:list[int]|None=None,  # Of each prompt; `row_seeds` if not said
-)->list[dict]:  # `prompt`, `response`, `finished` (`False`: cut off at `max_new_tokens`), in the order given
+)->list[dict]:  # `prompt`, `response`, `finished` (`False`: cut off), in the order given
     "Write a response to each prompt, many at a time."
     ids,found = [encode_prompt(tokenizer, o) for o in prompts],[None]*len(prompts)
     seeds = seeds or row_seeds(prompts, sampling.seed)
@@ -101,13 +106,15 @@ def generate(
     order = np.argsort([len(o) for o in ids], kind='stable').tolist()
     for start in progress(range(0, len(order), batch_size), 'writing'):
         part = order[start:start+batch_size]
-        written = _write(model, tokenizer, [ids[i] for i in part], sampling, [seeds[i] for i in part])
+        written = _write(model, tokenizer, [ids[i] for i in part], sampling,
+            [seeds[i] for i in part])
         for i,(response,finished) in zip(part, written):
             found[i] = dict(prompt=prompts[i], response=response, finished=finished)
     return found
 
 # %% ../nbs/23_generation.ipynb #e4a732fa
-def _how_to_write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, new:int)->GenerationConfig:
+def _how_to_write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase,
+    new:int)->GenerationConfig:
     "Greedy, as far as transformers is concerned; stops where tokenizer or model say so."
     theirs = model.generation_config.eos_token_id
     stops = {tokenizer.eos_token_id, *(theirs if isinstance(theirs, list) else [theirs])} - {None}
@@ -116,7 +123,8 @@ def _how_to_write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, new:
 
 # %% ../nbs/23_generation.ipynb #b6924f93
 @torch.inference_mode()
-def _write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, ids:list[list[int]], sampling:Sampling,
+def _write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, ids:list[list[int]],
+    sampling:Sampling,
            seeds:list[int])->list[tuple[str,bool]]:
     "Responses of one batch, and whether they ended."
     longest,config = max(map(len, ids)),_how_to_write(model, tokenizer, sampling.max_new_tokens)
@@ -124,11 +132,16 @@ def _write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, ids:list[li
     mask = [[0]*(longest - len(o)) + [1]*len(o) for o in ids]
     draw = LogitsProcessorList([Draw(sampling, seeds)] if sampling.temperature else [])
     training = model.training
-    with quiet(): new = model.eval().generate(torch.tensor(inputs, device=model.device), generation_config=config,
-        attention_mask=torch.tensor(mask, device=model.device), logits_processor=draw)[:, longest:].tolist()
+    with quiet():
+        new = model.eval().generate(torch.tensor(inputs, device=model.device),
+            generation_config=config,
+        attention_mask=torch.tensor(mask, device=model.device), logits_processor=draw)[:,
+        longest:].tolist()
     model.train(training)
-    ends = [next((i for i,token in enumerate(o) if token in config.eos_token_id), None) for o in new]
-    return [(tokenizer.decode(o[:end], skip_special_tokens=True), end is not None) for o,end in zip(new, ends)]
+    ends = [next((i for i,token in enumerate(o) if token in config.eos_token_id), None)
+        for o in new]
+    return [(tokenizer.decode(o[:end], skip_special_tokens=True), end is not None)
+        for o,end in zip(new, ends)]
 
 # %% ../nbs/23_generation.ipynb #f79cceee
 def first_line(

@@ -38,7 +38,8 @@ def divergence(
     beta:float=.5,  # Weight of the teacher in the mixture of js, between 0 and 1
 )->Tensor:  # Nats of each label `(labels,)`
     "How far the student is from the teacher. Agarwal et al. 2024 (arXiv 2306.13649), section 2."
-    if kind not in KINDS: raise CompressionError(f'no divergence {kind!r}', f'choose {", ".join(KINDS)}')
+    if kind not in KINDS:
+        raise CompressionError(f'no divergence {kind!r}', f'choose {", ".join(KINDS)}')
     if not 0 < beta < 1: raise CompressionError(f'beta must lie between 0 and 1, got {beta}')
     log_p = log_p.detach()
     if kind == 'forward': return _kl(log_p, log_q)
@@ -83,7 +84,8 @@ def check_top_k(
     "There must be a rest."
     size = teacher.config.vocab_size
     if 0 < k < size: return size
-    raise CompressionError(f'top_k must be above 0 and below the {size} tokens of the vocabulary, got {k}')
+    raise CompressionError(f'top_k must be above 0 and below the {size} tokens of the vocabulary, '
+        f'got {k}')
 
 # %% ../nbs/26_kept_logits.ipynb #900cbe19
 def _reserve(path:Path, dtype, shape:tuple[int,int])->np.memmap:
@@ -92,9 +94,11 @@ def _reserve(path:Path, dtype, shape:tuple[int,int])->np.memmap:
     try:
         array = np.lib.format.open_memmap(path, 'w+', dtype, shape)
         with path.open('r+b') as f:
-            if hasattr(os, 'posix_fallocate'): os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
+            if hasattr(os, 'posix_fallocate'):
+                os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
     except OSError as e:
-        raise CompressionError(f'no room for {size:,} bytes of kept logits in {path.parent} ({e.strerror})',
+        raise CompressionError(
+            f'no room for {size:,} bytes of kept logits in {path.parent} ({e.strerror})',
             'free some space, or lower --top-k') from e
     return array
 
@@ -111,10 +115,12 @@ def _file_hash(path:Path)->str:
 def _ask(teacher:PreTrainedModel, rows:list[dict], kept:KeptLogits, batch_size:int):
     "Fill in what the teacher says."
     k,starts = kept.tokens.shape[1],kept.starts
-    for part in progress(cut_by_length([len(o['input_ids']) for o in rows], batch_size), 'asking the teacher'):
+    for part in progress(cut_by_length([len(o['input_ids']) for o in rows], batch_size),
+        'asking the teacher'):
         logits,_ = label_logits(teacher, lm_batch(rows, part, teacher.device))
         full = (logits/kept.temperature).log_softmax(-1)
-        best,where = full.topk(k).indices,np.concatenate([np.arange(starts[i], starts[i+1]) for i in part])
+        best,where = full.topk(k).indices,np.concatenate([np.arange(starts[i], starts[i+1])
+            for i in part])
         kept.tokens[where],kept.log_p[where] = best.cpu().numpy(),bucketed(full, best).cpu().numpy()
     kept.tokens.flush()
     kept.log_p.flush()
@@ -125,7 +131,8 @@ _ARRAYS = 'tokens', 'log_p', 'starts'
 def _kept_name(teacher:PreTrainedModel, rows:list[dict], k:int, temperature:float)->str:
     "Names all that decides the numbers."
     code = code_fingerprint(_ask, bucketed, label_logits, lm_batch)
-    return fingerprint(weights_fingerprint(teacher), str(teacher.config), rows, k, temperature, code)
+    return fingerprint(weights_fingerprint(teacher), str(teacher.config), rows, k, temperature,
+        code)
 
 # %% ../nbs/26_kept_logits.ipynb #6a6e419e
 def keep_top_k(
@@ -160,9 +167,12 @@ def _all(array:np.ndarray, holds:Callable)->bool:
 def _whole(kept:KeptLogits, vocabulary:int)->bool:
     "Are shapes, types and numbers those of probabilities?"
     tokens,log_p,starts = kept.tokens,kept.log_p,kept.starts
-    shapes = tokens.ndim == 2 and starts.ndim == 1 and log_p.shape == (len(tokens), tokens.shape[1] + 1)
-    types = tokens.dtype in (np.uint16, np.int32) and log_p.dtype == np.float16 and starts.dtype == np.int64
-    if not (shapes and types and math.isfinite(kept.temperature) and kept.temperature > 0): return False
+    shapes = tokens.ndim == 2 and starts.ndim == 1 and log_p.shape == (len(tokens), tokens.shape[1]
+        + 1)
+    types = tokens.dtype in (np.uint16,
+        np.int32) and log_p.dtype == np.float16 and starts.dtype == np.int64
+    if not (shapes and types and math.isfinite(kept.temperature) and kept.temperature > 0):
+        return False
     in_order = starts[0] == 0 and starts[-1] == len(tokens) and (np.diff(starts) >= 0).all()
     probable = _all(log_p, lambda o: (o <= .01) & (o > -np.inf))
     return bool(in_order and probable and _all(tokens, lambda o: (o >= 0) & (o < vocabulary)))
@@ -172,16 +182,19 @@ def open_top_k(
     folder:str|Path,  # From `keep_top_k`
     run:str|None=None,  # Name of the run that they must be of, if it matters
 )->KeptLogits:  # The arrays stay on disk
-    "Go back to probabilities that were kept; `CompressionError` if they are damaged, or of another run."
+    """Go back to probabilities that were kept; `CompressionError` if they are damaged, or of
+    another run."""
     folder,way_out = Path(folder),'the teacher has to be asked again'
     with readable(f'kept logits {folder}', way_out):
         note = json.loads((folder/'kept.json').read_text(encoding='utf-8'))
         hashes = {o: _file_hash(folder/f'{o}.npy') for o in _ARRAYS}
-        if note['hashes'] != hashes: raise CompressionError(f'kept logits {folder} are damaged', way_out)
+        if note['hashes'] != hashes:
+            raise CompressionError(f'kept logits {folder} are damaged', way_out)
         arrays = [np.load(folder/f'{o}.npy', mmap_mode='r', allow_pickle=False) for o in _ARRAYS]
         kept = KeptLogits(*arrays, float(note['temperature']), str(note['run']))
         if not _whole(kept, int(note['vocabulary'])):
             raise CompressionError(f'kept logits {folder} hold what is no probability', way_out)
     if run not in (None, kept.run):
-        raise CompressionError(f'kept logits {folder} are of another teacher, temperature, top_k or other rows', way_out)
+        raise CompressionError(f'kept logits {folder} are of another teacher, temperature, top_k '
+            'or other rows', way_out)
     return kept

@@ -23,13 +23,15 @@ from .generation import Sampling, check_fit, first_line, generate, row_seeds
 from .lm import encode_prompt
 
 # %% ../nbs/25_llm.ipynb #77af0c31
-MODULES = '''argparse ast asyncio/base_events bisect calendar cmd codecs collections/__init__ configparser
-    contextlib copy csv datetime decimal difflib email/message enum fractions functools gettext heapq
-    html/parser http/client imaplib inspect ipaddress json/__init__ logging/__init__ mailbox numbers
-    optparse os pathlib pdb pickle platform poplib pprint random sched shutil smtplib socket socketserver
-    statistics string subprocess tarfile tempfile textwrap threading trace traceback types typing
-    unittest/case unittest/mock urllib/parse urllib/request uuid warnings wave weakref xml/dom/minidom
-    zipfile _pydecimal _pyio'''.split()
+MODULES = '''
+    argparse ast asyncio/base_events bisect calendar cmd codecs collections/__init__
+    configparser contextlib copy csv datetime decimal difflib email/message enum fractions
+    functools gettext heapq html/parser http/client imaplib inspect ipaddress
+    json/__init__ logging/__init__ mailbox numbers optparse os pathlib pdb pickle platform
+    poplib pprint random sched shutil smtplib socket socketserver statistics string
+    subprocess tarfile tempfile textwrap threading trace traceback types typing
+    unittest/case unittest/mock urllib/parse urllib/request uuid warnings wave weakref
+    xml/dom/minidom zipfile _pydecimal _pyio'''.split()
 
 # %% ../nbs/25_llm.ipynb #4732d0fb
 def _first_paragraph(function:ast.FunctionDef)->str|None:
@@ -39,7 +41,7 @@ def _first_paragraph(function:ast.FunctionDef)->str|None:
 
 # %% ../nbs/25_llm.ipynb #3bd91155
 def docstrings(
-    modules:list[str]=MODULES,  # Files of the standard library, without `.py`; those that are not there are left out
+    modules:list[str]=MODULES,  # Files of the standard library, without `.py`, if they are there
 )->list[dict]:  # `prompt` (as `def name(arguments):`) and `response`, each pair once
     "Functions of the standard library and what they do."
     folder,found = Path(sysconfig.get_paths()['stdlib']),{}
@@ -49,7 +51,8 @@ def docstrings(
             response = _first_paragraph(f) if isinstance(f, ast.FunctionDef) else None
             if not response or not 15 <= len(response) <= 200: continue
             prompt = f'def {f.name}({ast.unparse(f.args)}):'
-            if len(prompt) < 90: found[prompt, response] = dict(prompt=prompt, response=f' {response}')
+            if len(prompt) < 90:
+                found[prompt, response] = dict(prompt=prompt, response=f' {response}')
     return list(found.values())
 
 # %% ../nbs/25_llm.ipynb #0e075636
@@ -91,10 +94,12 @@ def _kept_lines(out:Path, lines:list[dict])->list[dict]:
     way_out = 'choose another file, or remove it'
     try: found = [json.loads(o) for o in whole]
     except ValueError: found = [None]
-    if not all(map(_is_response, found)): raise CompressionError(f'{out} is no file of responses', way_out)
+    if not all(map(_is_response, found)):
+        raise CompressionError(f'{out} is no file of responses', way_out)
     for a,b in zip(found, lines):
         if any(a.get(k) != v for k,v in b.items()):
-            raise CompressionError(f'{out} was written with other prompts, sampling or teacher', way_out)
+            raise CompressionError(f'{out} was written with other prompts, sampling or teacher',
+                way_out)
     if len(found) > len(lines):
         raise CompressionError(f'{out} has {len(found)} lines for {len(lines)} prompts', way_out)
     size = sum(len(o) + 1 for o in whole)
@@ -117,21 +122,22 @@ def generate_responses(
     ids,limit = [encode_prompt(tokenizer, o) for o in prompts],max_tokens(model, tokenizer)
     check_fit(prompts, ids, limit, sampling.max_new_tokens)
     note = dict(teacher=name, sampling=asdict(sampling))
-    found,seeds = _kept_lines(out, [dict(prompt=o, **note) for o in prompts]),row_seeds(prompts, sampling.seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    found = _kept_lines(out, [dict(prompt=o, **note) for o in prompts])
+    seeds = row_seeds(prompts, sampling.seed)
     for start in range(len(found)//chunk*chunk, len(prompts), chunk):
         part = slice(start, start + chunk)
         if len(found) == len(prompts): break
         new = generate(model, tokenizer, prompts[part], sampling, batch_size, seeds[part])
-        new = [o | dict(trouble=trouble(o['response'], o['finished']), **note) for o in new][len(found)-start:]
-        _append(out, new)
-        found += new
+        new = [o | dict(trouble=trouble(o['response'], o['finished']), **note) for o in new]
+        _append(out, new[len(found)-start:])
+        found += new[len(found)-start:]
     return found
 
 # %% ../nbs/25_llm.ipynb #0c9f99ea
 def _append(out:Path, lines:list[dict]):
     "Add JSON lines to a file; only `\\n` ends a line."
     text = ''.join(json.dumps(o, ensure_ascii=False) + '\n' for o in lines)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with out.open('a', encoding='utf-8', newline='\n') as f: f.write(text)
 
 # %% ../nbs/25_llm.ipynb #d2a4c05c
@@ -169,18 +175,20 @@ def generate_prompts(
     count:int,  # How many new ones
     sampling:Sampling=Sampling(64, 1., top_p=.95),  # How to write; at temperature 0 little is new
     shots:int=4,  # Prompts shown each time
-    ask:str='{}\n',  # What the model is given, the shown prompts in place of `{}`; an instruction, where it follows some
+    ask:str='{}\n',  # What the model is given, the shown prompts in place of `{}`
     below:float=.7,  # ROUGE-L that a new prompt has with all others
     rounds:int=20,  # Of 32 tries; then it is given up
 )->list[str]:  # New prompts; fewer than `count` if the rounds were not enough
     "Grow a pool of prompts. Wang et al. 2022 (arXiv 2212.10560), section 3.2."
     if len(seeds) < shots:
-        raise CompressionError(f'{len(seeds)} prompts to start from, and {shots} are to be shown each time', 'give more, or lower shots')
+        raise CompressionError(f'{len(seeds)} prompts to start from, and {shots} are to be shown '
+            'each time', 'give more, or lower shots')
     pool,rng = list(seeds),np.random.default_rng(sampling.seed)
     for i in range(rounds):
         chosen = [rng.choice(len(pool), shots, replace=False) for _ in range(32)]
         shown = [ask.replace('{}', '\n'.join(pool[j] for j in o)) for o in chosen]
-        for line in map(first_line, generate(model, tokenizer, shown, replace(sampling, seed=sampling.seed + i))):
+        for line in map(first_line, generate(model, tokenizer, shown,
+            replace(sampling, seed=sampling.seed + i))):
             if len(pool) < len(seeds) + count and _is_new(line, pool, below): pool.append(line)
     return pool[len(seeds):]
 
@@ -192,26 +200,32 @@ def _is_new(line:str|None, pool:list[str], below:float)->bool:
 # %% ../nbs/25_llm.ipynb #a6562876
 def _lines(path:Path)->list[str]:
     "Lines of a UTF-8 file that are not empty; only `\\n` (or `\\r\\n`) ends one."
-    if not path.is_file(): raise CompressionError(f'no file {path}', 'give prompts: .txt, one a line, or JSON lines')
+    if not path.is_file():
+        raise CompressionError(f'no file {path}', 'give prompts: .txt, one a line, or JSON lines')
     text = path.read_bytes().removeprefix(b'\xef\xbb\xbf').decode('utf-8')
     return [o for o in (line.removesuffix('\r') for line in text.split('\n')) if o.strip()]
 
 # %% ../nbs/25_llm.ipynb #011ba818
 def _check_prompt(row, number:int, first, where:str):
     "Refuse what is no prompt."
-    if not isinstance(row, dict) or not all(isinstance(row.get(k, ''), str) for k in ('prompt', 'response')) or 'prompt' not in row:
-        raise CompressionError(f'row {number} of {where} has no prompt', 'write {"prompt": "…", "response": "…"}')
+    if not isinstance(row, dict) or not all(isinstance(row.get(k, ''), str)
+        for k in ('prompt', 'response')) or 'prompt' not in row:
+        raise CompressionError(f'row {number} of {where} has no prompt',
+            'write {"prompt": "…", "response": "…"}')
     if ('response' in row) != ('response' in first):
-        raise CompressionError(f'row {number} of {where} differs from the first in having a response',
+        raise CompressionError(
+            f'row {number} of {where} differs from the first in having a response',
             'give responses to all prompts or to none')
     if any('\ud800' <= c <= '\udfff' for c in row['prompt'] + row.get('response', '')):
-        raise CompressionError(f'row {number} of {where} holds half of a character', 'write it whole')
+        raise CompressionError(f'row {number} of {where} holds half of a character',
+            'write it whole')
 
 # %% ../nbs/25_llm.ipynb #90943caf
 def read_prompts(
-    source:str|Path|list,  # `.txt`, one prompt a line; JSON lines with `prompt` and, in all or in none, `response`; a list of either
+    source:str|Path|list,  # File (`.txt` or `.jsonl`), or a list
 )->list[dict]:  # The same; empty lines are left out
-    "Read prompts; `CompressionError` if there is something else."
+    """Read prompts: one a line, or JSON objects with `prompt` and, in all or in none, `response`;
+    `CompressionError` if there is something else."""
     where = 'the prompts' if isinstance(source, (list, tuple)) else str(source)
     try:
         found = list(source) if isinstance(source, (list, tuple)) else _lines(Path(source))
@@ -220,7 +234,8 @@ def read_prompts(
         if isinstance(e, CompressionError): raise
         raise CompressionError(f'cannot read {where} ({e})',
             'give UTF-8 text: one prompt a line in .txt, one JSON object a line in .jsonl') from e
-    found = [dict(prompt=o) if isinstance(o, str) and not where.endswith(('.jsonl', '.json')) else o for o in found]
+    found = [dict(prompt=o) if isinstance(o, str) and not where.endswith(('.jsonl', '.json')) else o
+        for o in found]
     if not found: raise CompressionError(f'{where} has no prompts', 'give one a line')
     for i,o in enumerate(found, 1): _check_prompt(o, i, found[0], where)
     return found

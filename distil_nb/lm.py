@@ -35,7 +35,9 @@ def train_tokenizer(
     size:int=2000,  # Entries of the vocabulary, 260 at least: all bytes and four more
 )->PreTrainedTokenizerFast:  # With `<s>`, `</s>` and `<pad>`, padding on the left
     "Byte-level byte pair encoding. Sennrich et al. 2016 (arXiv 1508.07909), section 3.2."
-    if size < 260: raise CompressionError(f'a vocabulary of {size} has no room for all bytes', 'give 260 at least')
+    if size < 260:
+        raise CompressionError(f'a vocabulary of {size} has no room for all bytes',
+            'give 260 at least')
     own = Tokenizer(models.BPE())
     own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     own.decoder = decoders.ByteLevel()
@@ -43,7 +45,8 @@ def train_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
     own.train_from_iterator(texts, trainer)
     own.post_processor = processors.TemplateProcessing(single='<s> $A', special_tokens=[('<s>', 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=own, bos_token='<s>', eos_token='</s>', pad_token='<pad>',
+    return PreTrainedTokenizerFast(tokenizer_object=own, bos_token='<s>', eos_token='</s>',
+        pad_token='<pad>',
         padding_side='left')
 
 # %% ../nbs/22_lm.ipynb #e2185c0c
@@ -59,16 +62,19 @@ def small_lm(
     (arXiv 2305.13245)."""
     set_seed(seed)
     config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers,
-        intermediate_size=-(-width*8//3//32)*32, num_attention_heads=heads, num_key_value_heads=heads//2,
-        max_position_embeddings=context, tie_word_embeddings=True, bos_token_id=tokenizer.bos_token_id,
+        intermediate_size=-(-width*8//3//32)*32, num_attention_heads=heads,
+        num_key_value_heads=heads//2,
+        max_position_embeddings=context, tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     with quiet(): return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
 
 # %% ../nbs/22_lm.ipynb #dca2845c
 def load_lm(
     source:str|Path,  # Folder or name on the Hub
-)->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # In 32-bit floats unless quantized, on the CPU; padding on the left
-    "Load a causal language model and its tokenizer, ready for inference; `CompressionError` if anything is missing."
+)->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # In 32-bit floats; padding on the left
+    """Load a causal language model and its tokenizer, ready for inference; `CompressionError` if
+    anything is missing."""
     name = locate(source)
     with readable(f'checkpoint {source}', 'check that it is whole'):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
@@ -84,15 +90,16 @@ def _for_writing(tokenizer:PreTrainedTokenizerBase, where)->PreTrainedTokenizerB
     "Padding on the left, an end of text, and something to pad with."
     tokenizer.padding_side = 'left'
     if tokenizer.eos_token is None:
-        raise CompressionError(f'the tokenizer of {where} has no token for the end of a text', 'set its eos_token')
+        raise CompressionError(f'the tokenizer of {where} has no token for the end of a text',
+            'set its eos_token')
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 # %% ../nbs/22_lm.ipynb #e7fc0aef
 def given_lm(
     model:PreTrainedModel|str|Path,  # Causal language model, or path or name of a checkpoint
-    tokenizer:PreTrainedTokenizerBase|None=None,  # Its own; needed with a model object, and not with a path
-)->tuple[PreTrainedModel,PreTrainedTokenizerBase,str]:  # Model, its tokenizer, and a name for records
+    tokenizer:PreTrainedTokenizerBase|None=None,  # Its own; goes with a model object
+)->tuple[PreTrainedModel,PreTrainedTokenizerBase,str]:  # Model, its tokenizer, its name
     "A language model and its tokenizer, from whatever was given."
     if isinstance(model, (str, Path)) and tokenizer is None: return *load_lm(model), str(model)
     model,own,name = given(model, tokenizer)
@@ -107,17 +114,19 @@ def encode_prompt(
 )->list[int]:  # Token numbers, up to where the response starts
     "A prompt as the model sees it."
     if tokenizer.chat_template:
-        ids = tokenizer.apply_chat_template([dict(role='user', content=prompt)], add_generation_prompt=True,
+        ids = tokenizer.apply_chat_template([dict(role='user', content=prompt)],
+            add_generation_prompt=True,
             tokenize=True, return_dict=False)
     else:
         with quiet(): ids = tokenizer(prompt)['input_ids']
-        if ids and ids[-1] == tokenizer.eos_token_id: ids = ids[:-1]  # some tokenizers end every text
+        # some tokenizers end every text
+        if ids and ids[-1] == tokenizer.eos_token_id: ids = ids[:-1]
     if not ids: raise CompressionError('a prompt is empty', 'leave it out')
     return list(ids)
 
 # %% ../nbs/22_lm.ipynb #3c8cff5f
 def lm_rows(
-    pairs:list[dict],  # With `prompt` and `response`, and `finished` (`False`: the response was cut off)
+    pairs:list[dict],  # `prompt`, `response`, and `finished` (`False`: the response was cut off)
     tokenizer:PreTrainedTokenizerBase,  # The student's
     limit:int,  # Tokens of a row, at most; what is longer is cut, and does not end
 )->list[dict]:  # `input_ids`, and `labels` of the same length: `NO_LABEL` on the prompt
@@ -129,7 +138,8 @@ def lm_rows(
         if o.get('finished', True): answer = answer + [tokenizer.eos_token_id]
         answer = answer[:max(0, limit - len(start))]
         if not answer:
-            raise CompressionError(f'the prompt {o["prompt"][:40]!r} with its response of {len(o["response"])} '
+            size = len(o['response'])
+            raise CompressionError(f'the prompt {o["prompt"][:40]!r} with its response of {size} '
                 f'characters leaves nothing to learn within {limit} tokens', 'leave the row out')
         rows.append(dict(input_ids=start + answer, labels=[NO_LABEL]*len(start) + answer))
     return rows
@@ -139,22 +149,24 @@ def lm_batch(
     rows:list[dict],  # From `lm_rows`
     part:list[int],  # Which of them
     device=None,  # Where to
-)->dict[str,Tensor]:  # `input_ids`, `attention_mask`, `labels`, all `(rows, longest)`, and `rows` (numbers)
-    "Some rows side by side, filled up on the right: what comes later is not seen."
+)->dict[str,Tensor]:  # `input_ids`, `attention_mask`, `labels`, and `rows` (their numbers)
+    """Some rows side by side, `(rows, longest)`, filled up on the right: what comes later is not
+    seen."""
     chosen = [rows[i] for i in part]
     longest = max(len(o['input_ids']) for o in chosen)
     def filled(values, what):
         return torch.tensor([o + [what]*(longest - len(o)) for o in values], device=device)
     return dict(input_ids=filled([o['input_ids'] for o in chosen], 0),
         attention_mask=filled([[1]*len(o['input_ids']) for o in chosen], 0),
-        labels=filled([o['labels'] for o in chosen], NO_LABEL), rows=torch.tensor(part, device=device))
+        labels=filled([o['labels'] for o in chosen], NO_LABEL),
+        rows=torch.tensor(part, device=device))
 
 # %% ../nbs/22_lm.ipynb #cec342d3
 def label_logits(
     model:PreTrainedModel,  # Causal language model
     batch:dict[str,Tensor],  # From `lm_batch`
-)->tuple[Tensor,Tensor]:  # Logits `(labels, vocabulary)`, each from the token before; labels `(labels,)`; row after row
-    "What a model says where it is asked, in 32-bit floats."
+)->tuple[Tensor,Tensor]:  # Logits `(labels, vocabulary)`; labels `(labels,)`
+    "What a model says where it is asked, from the token before, row after row, in 32-bit floats."
     asked = batch['labels'][:, 1:] != NO_LABEL
     said = model(input_ids=batch['input_ids'], attention_mask=batch['attention_mask']).logits
     return said[:, :-1][asked].float(), batch['labels'][:, 1:][asked]
@@ -169,10 +181,14 @@ def next_token_loss(
 
 # %% ../nbs/22_lm.ipynb #b4d54c70
 @torch.inference_mode()
-def _label_parts(models:list[PreTrainedModel], rows:list[dict], batch_size:int)->Iterator[list[Tensor]]:
+def _label_parts(models:list[PreTrainedModel], rows:list[dict],
+    batch_size:int)->Iterator[list[Tensor]]:
     "Logits of each model, and the labels, batch by batch."
-    if not rows: raise CompressionError('there are no rows to measure on', 'give some prompts with responses')
-    for part in progress(cut_by_length([len(o['input_ids']) for o in rows], batch_size), 'measuring'):
+    if not rows:
+        raise CompressionError('there are no rows to measure on',
+            'give some prompts with responses')
+    for part in progress(cut_by_length([len(o['input_ids']) for o in rows], batch_size),
+        'measuring'):
         found = [label_logits(o, lm_batch(rows, part, o.device)) for o in models]
         yield [o.cpu() for o,_ in found] + [found[0][1].cpu()]
 
@@ -197,19 +213,23 @@ def token_agreement(
     batch_size:int=32,  # Rows at a time
 )->float:  # Share of the labels where both think the same token the likeliest, 0 to 1
     "How often two models would go on alike."
-    hits = torch.cat([x.argmax(-1) == y.argmax(-1) for x,y,_ in _label_parts([a, b], rows, batch_size)])
+    hits = torch.cat([x.argmax(-1) == y.argmax(-1)
+        for x,y,_ in _label_parts([a, b], rows, batch_size)])
     return hits.float().mean().item()
 
 # %% ../nbs/22_lm.ipynb #782b8847
 class LanguageTask(Task):
-    "Learn the labels of rows. Bengio et al. 2003 (JMLR 3), section 2."
+    """Learn the labels of rows. Bengio et al. 2003 (JMLR 3), section 2. A loss is told apart from
+    others by its `name`."""
     def __init__(self,
         rows:list[dict],  # From `lm_rows`
         tokenizer:PreTrainedTokenizerBase|None=None,  # The model's; goes beside what is saved
-        loss:Callable=None,  # From model and batch to nats per label, `next_token_loss` if not said; `name` tells it from others
+        loss:Callable=None,  # To nats per label; `next_token_loss` if not said
         validation:list[dict]|None=None,  # From `lm_rows`; decides which epoch is kept
     ):
-        if not rows: raise CompressionError('there are no rows to train on', 'give some prompts with responses')
+        if not rows:
+            raise CompressionError('there are no rows to train on',
+                'give some prompts with responses')
         self.rows,self.validation = rows,validation
         self.of_batch = loss or next_token_loss
         told = getattr(self.of_batch, 'name', None) or self.of_batch.__qualname__
@@ -217,21 +237,24 @@ class LanguageTask(Task):
 
     def lengths(self)->np.ndarray: return np.array([len(o['input_ids']) for o in self.rows])
 
-    def used(self)->np.ndarray: return np.unique([0, *(i for o in self.rows for i in o['input_ids'])])  # 0 fills up
+    def used(self)->np.ndarray:  # 0 fills up
+        return np.unique([0, *(i for o in self.rows for i in o['input_ids'])])
 
     def batch(self, numbers:list[int])->list[dict[str,Tensor]]:
         parts = cut_by_length(self.lengths()[numbers], len(numbers))
         return [lm_batch(self.rows, [numbers[i] for i in o]) for o in parts]
 
-    def weight(self, part:dict[str,Tensor])->float: return (part['labels'][:, 1:] != NO_LABEL).sum().item()
+    def weight(self, part:dict[str,Tensor])->float:
+        return (part['labels'][:, 1:] != NO_LABEL).sum().item()
 
-    def loss(self, model:PreTrainedModel, part:dict[str,Tensor])->Tensor: return self.of_batch(model, part)
+    def loss(self, model, part): return self.of_batch(model, part)
 
 # %% ../nbs/22_lm.ipynb #f57ee64b
 @patch
 def scores(self:LanguageTask, model:PreTrainedModel)->dict:
     "Perplexity on the rows for validation, if there are any."
-    return dict(validation=dict(perplexity=perplexity(model, self.validation))) if self.validation else {}
+    return dict(validation=dict(perplexity=perplexity(model,
+        self.validation))) if self.validation else {}
 
 @patch
 def rank(self:LanguageTask, record:dict)->tuple:
@@ -242,7 +265,7 @@ def rank(self:LanguageTask, record:dict)->tuple:
 def train_lm(
     model:PreTrainedModel,  # Where to start from; stays as it is
     rows:list[dict],  # From `lm_rows`
-    settings:Settings=Settings(),  # How; `temperature` and `alpha` have no part in `next_token_loss`
+    settings:Settings=Settings(),  # How; `temperature` and `alpha` are for other losses
     loss:Callable=None,  # As for `LanguageTask`
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     work:Path|None=None,  # Folder for the state, which lets an interrupted run go on

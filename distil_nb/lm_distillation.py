@@ -27,7 +27,8 @@ from .checkpoints import check_floats, save_checkpoint
 from .generation import Sampling, generate
 from .kept_logits import KINDS, KeptLogits, bucketed, check_top_k, divergence, keep_top_k
 from .llm import generate_responses, held_out, read_prompts, trouble, usable
-from distil_nb.lm import (LanguageTask, given_lm, label_logits, lm_batch, lm_rows, perplexity, token_agreement,
+from distil_nb.lm import (LanguageTask, given_lm, label_logits, lm_batch, lm_rows, perplexity,
+    token_agreement,
     train_lm)
 from .prune import gate_scores
 from .runs import processes, weights_fingerprint, work_folder
@@ -37,11 +38,11 @@ from .train import run_record, run_task
 
 # %% ../nbs/27_lm_distillation.ipynb #e83076d2
 class SoftLoss:
-    """`alpha * temperature**2 * divergence + (1 - alpha) * cross-entropy`. Hinton et al. 2015 (arXiv 1503.02531),
-    section 2, at every token."""
+    """`alpha * temperature**2 * divergence + (1 - alpha) * cross-entropy`. Hinton et al. 2015
+    (arXiv 1503.02531), section 2, at every token. Kept probabilities have their own temperature."""
     def __init__(self,
         teacher:KeptLogits|PreTrainedModel,  # Probabilities from disk, or the model itself
-        settings:Settings=Settings(temperature=1.),  # `alpha`, and the `temperature` of a model; kept probabilities have their own
+        settings:Settings=Settings(temperature=1.),  # `alpha`, and a model's `temperature`
         kind:str='forward',  # forward, reverse or js
         beta:float=.5,  # For js
     ):
@@ -72,7 +73,8 @@ def __call__(self:SoftLoss, model:PreTrainedModel, batch:dict[str,Tensor])->Tens
 
 # %% ../nbs/27_lm_distillation.ipynb #d4200e39
 class OnPolicyTask(LanguageTask):
-    "Generalized knowledge distillation, the student's texts alone. Agarwal et al. 2024 (arXiv 2306.13649), algorithm 1."
+    """Generalized knowledge distillation, the student's texts alone. Agarwal et al. 2024 (arXiv
+    2306.13649), algorithm 1."""
     writes = True
 
     def __init__(self,
@@ -88,7 +90,8 @@ class OnPolicyTask(LanguageTask):
         self.of_batch = SoftLoss(teacher, replace(settings, alpha=1.), kind)
         self.prompts,self.sampling,self.validation = prompts,sampling,validation
         self.rows,self.dropped = [],{}
-        Task.__init__(self, tokenizer, fingerprint(self.of_batch.name, prompts, asdict(sampling), validation))
+        Task.__init__(self, tokenizer, fingerprint(self.of_batch.name, prompts, asdict(sampling),
+            validation))
 
 # %% ../nbs/27_lm_distillation.ipynb #60033f75
 @patch
@@ -96,9 +99,11 @@ def start_epoch(self:OnPolicyTask, model:PreTrainedModel, epoch:int, settings:Se
     "Let the student write; each epoch draws anew."
     drawing = replace(self.sampling, seed=self.sampling.seed + epoch)
     own = generate(model, self.tokenizer, self.prompts, drawing, settings.batch_size)
-    good,self.dropped = usable([o | dict(trouble=trouble(o['response'], o['finished'])) for o in own])
+    good,self.dropped = usable([o | dict(trouble=trouble(o['response'], o['finished']))
+        for o in own])
     if not good:
-        raise CompressionError(f'all texts that the student wrote in epoch {epoch+1} are empty or go in circles',
+        raise CompressionError(
+            f'all texts that the student wrote in epoch {epoch+1} are empty or go in circles',
             'train it on responses first: --method sequence')
     self.rows = lm_rows(good, self.tokenizer, max_tokens(model, self.tokenizer))
 
@@ -113,14 +118,14 @@ def train_on_policy(
     tokenizer:PreTrainedTokenizerBase,  # Of both
     teacher:PreTrainedModel,  # Scores
     prompts:list[str],  # To write about
-    settings:Settings=Settings(),  # Each epoch the student writes anew; `temperature` counts, `alpha` has no part
+    settings:Settings=Settings(),  # How; `alpha` has no part
     sampling:Sampling=Sampling(32, 1.),  # How the student writes
     kind:str='reverse',  # forward, reverse or js
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     work:Path|None=None,  # Folder for the state, which lets an interrupted run go on
     validation:list[dict]|None=None,  # As for `OnPolicyTask`
-)->tuple[PreTrainedModel,list[dict]]:  # The trained student; records of the epochs, with how many texts had which trouble
-    "Train a student on its own texts."
+)->tuple[PreTrainedModel,list[dict]]:  # The trained student; records of the epochs
+    "Train a student on its own texts; a record says how many of them had which `trouble`."
     check_floats(student)
     task = OnPolicyTask(tokenizer, teacher, prompts, settings, sampling, kind, validation)
     return run_task(student, task, settings, work, report)
@@ -132,16 +137,18 @@ def check_same_vocabulary(
 ):
     "Refuse to compare tokens that are not the same."
     if teacher.get_vocab() == student.get_vocab(): return
-    raise CompressionError(f'teacher and student have different vocabularies ({len(teacher)} and {len(student)} '
-        'tokens), so their probabilities cannot be compared', 'distil on responses: --method sequence')
+    raise CompressionError('teacher and student have different vocabularies '
+        f'({len(teacher)} and {len(student)} tokens), so their probabilities cannot be compared',
+        'distil on responses: --method sequence')
 
 def _check_comparable(big, its, small, own):
     "Refuse models whose probabilities are of other tokens."
     check_same_vocabulary(its, own)
     sizes = big.config.vocab_size,small.config.vocab_size
     if sizes[0] == sizes[1]: return
-    raise CompressionError(f'the heads of teacher and student have {sizes[0]} and {sizes[1]} entries, so their '
-        'probabilities cannot be compared', 'distil on responses: --method sequence')
+    raise CompressionError(f'the heads of teacher and student have {sizes[0]} and {sizes[1]} '
+        'entries, so their probabilities cannot be compared',
+        'distil on responses: --method sequence')
 
 # %% ../nbs/27_lm_distillation.ipynb #789de4c6
 def neuron_importance(
@@ -153,7 +160,8 @@ def neuron_importance(
     def loss(part):
         logits,labels = label_logits(model, lm_batch(rows, part, model.device))
         return F.cross_entropy(logits, labels, reduction='sum')
-    return gate_scores(model, loss, cut_by_length([len(o['input_ids']) for o in rows], batch_size))['neurons']
+    return gate_scores(model, loss,
+        cut_by_length([len(o['input_ids']) for o in rows], batch_size))['neurons']
 
 # %% ../nbs/27_lm_distillation.ipynb #46fd400f
 METHODS = 'sequence', 'soft', 'on-policy'
@@ -168,21 +176,25 @@ class Plan:
     sampling:Sampling=Sampling()  # How the teacher writes, and the student on-policy
 
     def __post_init__(self):
-        if self.method not in METHODS: raise CompressionError(f'no method {self.method!r}', f'choose {", ".join(METHODS)}')
-        if self.kind not in KINDS: raise CompressionError(f'no divergence {self.kind!r}', f'choose {", ".join(KINDS)}')
+        if self.method not in METHODS:
+            raise CompressionError(f'no method {self.method!r}', f'choose {", ".join(METHODS)}')
+        if self.kind not in KINDS:
+            raise CompressionError(f'no divergence {self.kind!r}', f'choose {", ".join(KINDS)}')
         if type(self.top_k) is int and self.top_k >= 0: return
-        raise CompressionError(f'top_k must be 0 (ask the teacher at every step) or more, got {self.top_k}')
+        raise CompressionError('top_k must be 0 (ask the teacher at every step) or more, '
+            f'got {self.top_k}')
 
 # %% ../nbs/27_lm_distillation.ipynb #6ffef323
 def apart(
     pairs:list[dict],  # With `prompt`
-)->tuple[list[dict],list[dict],list[dict]]:  # To train on, for validation (may be empty), and held out to be reported
-    "Split by `held_out`: four fifths, a tenth, a tenth."
+)->tuple[list[dict],list[dict],list[dict]]:  # To train on, for validation, to be reported
+    "Split by `held_out`: four fifths, a tenth (may be empty), a tenth."
     known = [o for o in pairs if not held_out(o['prompt'], .2)]
     between = [o for o in pairs if held_out(o['prompt'], .2) and not held_out(o['prompt'])]
     unseen = [o for o in pairs if held_out(o['prompt'])]
     if known and unseen: return known, between, unseen
-    raise CompressionError(f'{len(pairs)} prompts (with usable responses) are too few to hold some out',
+    raise CompressionError(
+        f'{len(pairs)} prompts (with usable responses) are too few to hold some out',
         'give 50 or more different ones')
 
 # %% ../nbs/27_lm_distillation.ipynb #e4f8c072
@@ -194,7 +206,8 @@ class Pair:
     student:PreTrainedModel  # Where to start from
     own:PreTrainedTokenizerBase  # The student's
     names:tuple[str,str]  # Of teacher and student, for the record
-    limit = property(lambda self: min(max_tokens(self.teacher, self.its), max_tokens(self.student, self.own)))
+    limit = property(lambda self: min(max_tokens(self.teacher, self.its),
+        max_tokens(self.student, self.own)))
 
 # %% ../nbs/27_lm_distillation.ipynb #254ef929
 def load_pair(
@@ -205,7 +218,8 @@ def load_pair(
     student_tokenizer:PreTrainedTokenizerBase|None=None,  # Of a student that is a model
 )->Pair:  # The teacher on the device on which will be trained
     "Load both, and refuse what cannot be distilled."
-    (big,its,name),(small,own,other) = given_lm(teacher, tokenizer),given_lm(student, student_tokenizer)
+    (big,its,name),(small,own,other) = given_lm(teacher, tokenizer),given_lm(student,
+        student_tokenizer)
     check_floats(small)
     if plan.method == 'soft' and plan.top_k: check_top_k(plan.top_k, big)
     if plan.method != 'sequence': _check_comparable(big, its, small, own)
@@ -235,10 +249,12 @@ def lessons(
     else:
         asked = [o['prompt'] for o in given]
         with processes().main_process_first():  # the others then read what the first has written
-            answers = generate_responses(pair.teacher, pair.its, asked, work/'responses.jsonl', sampling, name=pair.names[0])
+            answers = generate_responses(pair.teacher, pair.its, asked, work/'responses.jsonl',
+                sampling, name=pair.names[0])
         pairs,found = usable(answers)
     parts = apart(pairs)
-    return Lessons(*(lm_rows(o, pair.own, pair.limit) for o in parts), [o['prompt'] for o in parts[0]], found)
+    return Lessons(*(lm_rows(o, pair.own, pair.limit) for o in parts),
+        [o['prompt'] for o in parts[0]], found)
 
 # %% ../nbs/27_lm_distillation.ipynb #ab73513d
 def kept_or_new(
@@ -248,7 +264,8 @@ def kept_or_new(
     k:int,  # As for `keep_top_k`
     temperature:float,  # As for `keep_top_k`
 )->KeptLogits:  # As of `keep_top_k`
-    "Take what an interrupted run has kept; where it is damaged or does not fit, say so and ask the teacher again."
+    """Take what an interrupted run has kept; where it is damaged or does not fit, say so and ask
+    the teacher again."""
     try: return keep_top_k(teacher, rows, out, k, temperature)
     except CompressionError as e:
         if not out.exists(): raise
@@ -266,7 +283,8 @@ def task_of(
     "One of the three ways."
     how,validation = plan.settings,learned.validation or None
     if plan.method == 'on-policy':
-        return OnPolicyTask(pair.own, pair.teacher, learned.prompts, how, plan.sampling, plan.kind, validation)
+        return OnPolicyTask(pair.own, pair.teacher, learned.prompts, how, plan.sampling, plan.kind,
+            validation)
     if plan.method == 'sequence': return LanguageTask(learned.rows, pair.own, None, validation)
     source = pair.teacher
     if plan.top_k:
@@ -283,7 +301,8 @@ def lm_scores(
 )->dict[str,float]:  # `perplexity`, and `agreement` (0 to 1) where both have the same tokens
     "How good a student is."
     found = dict(perplexity=perplexity(model, rows))
-    return found if method == 'sequence' else found | dict(agreement=token_agreement(model, teacher, rows))
+    return found if method == 'sequence' else found | dict(agreement=token_agreement(model, teacher,
+        rows))
 
 # %% ../nbs/27_lm_distillation.ipynb #cb157b58
 def _same_teacher(note:Path, name:str):
@@ -297,7 +316,8 @@ def _same_teacher(note:Path, name:str):
 # %% ../nbs/27_lm_distillation.ipynb #ee9a52ca
 @contextmanager
 def _lm_folder(out, resume:bool, teacher:PreTrainedModel)->Iterator[Path]:
-    "Where responses, probabilities and epochs are kept; it stays if there are some and the run was not finished."
+    """Where responses, probabilities and epochs are kept; it stays if there are some and the run
+    was not finished."""
     if out is None:
         with tempfile.TemporaryDirectory() as tmp: yield Path(tmp)
         return
@@ -305,18 +325,23 @@ def _lm_folder(out, resume:bool, teacher:PreTrainedModel)->Iterator[Path]:
         _same_teacher(work/'teacher', weights_fingerprint(teacher))
         try: yield work
         except BaseException:
-            if not any((work/o).exists() for o in ('responses.jsonl', 'kept', 'state.safetensors')):
-                (work/'teacher').unlink(missing_ok=True)
+            left = 'responses.jsonl', 'kept', 'state.safetensors'
+            if not any((work/o).exists() for o in left): (work/'teacher').unlink(missing_ok=True)
             raise
 
 # %% ../nbs/27_lm_distillation.ipynb #c563d164
-def _distilled(given:list[dict], pair:Pair, plan:Plan, work:Path, report)->tuple[PreTrainedModel,dict]:
+def _distilled(given:list[dict], pair:Pair, plan:Plan, work:Path,
+    report)->tuple[PreTrainedModel,dict]:
     "The trained student, and all that is to be said of it."
     learned = lessons(given, pair, work, plan.sampling)
-    model,history = run_task(pair.student, task_of(plan, pair, learned, work), plan.settings, work, report)
-    before,after = (lm_scores(o, pair.teacher, learned.unseen, plan.method) for o in (pair.student, model))
-    record = dict(step='distil-lm', teacher=pair.names[0], student=pair.names[1], method=plan.method,
-        divergence=plan.kind, top_k=plan.top_k, rows=len(learned.rows), validation=len(learned.validation),
+    model,history = run_task(pair.student, task_of(plan, pair, learned, work), plan.settings, work,
+        report)
+    before,after = (lm_scores(o, pair.teacher, learned.unseen, plan.method)
+        for o in (pair.student, model))
+    record = dict(step='distil-lm', teacher=pair.names[0], student=pair.names[1],
+        method=plan.method,
+        divergence=plan.kind, top_k=plan.top_k, rows=len(learned.rows),
+        validation=len(learned.validation),
         held_out=len(learned.unseen), trouble=learned.trouble, sampling=asdict(plan.sampling),
         parameters=count_parameters(model), teacher_parameters=count_parameters(pair.teacher),
         before=before, after=after)
@@ -339,7 +364,8 @@ def distil_lm(
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a teacher that is a model
     student_tokenizer:PreTrainedTokenizerBase|None=None,  # Of a student that is a model
 )->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, student and record
-    "Distil a language model. Kim & Rush 2016 (arXiv 1606.07947); Agarwal et al. 2024 (arXiv 2306.13649)."
+    """Distil a language model. Kim & Rush 2016 (arXiv 1606.07947); Agarwal et al. 2024 (arXiv
+    2306.13649)."""
     if out is not None: check_target(out, overwrite)
     plan,asked = Plan(method, kind, top_k, settings, sampling),read_prompts(prompts)
     apart(asked)

@@ -46,7 +46,8 @@ def train_generator(
     tokenizer = train_tokenizer([a + b for a,b in zip(prompts, texts)], vocabulary)
     examples = [dict(prompt=a, response=b, finished=True) for a,b in zip(prompts, texts)]
     model = small_lm(tokenizer, layers=2, seed=settings.seed)
-    model,_ = train_lm(model, lm_rows(examples, tokenizer, model.config.max_position_embeddings), settings)
+    model,_ = train_lm(model, lm_rows(examples, tokenizer, model.config.max_position_embeddings),
+        settings)
     return model, tokenizer
 
 # %% ../nbs/24_synthesize.ipynb #401d27dd
@@ -59,7 +60,8 @@ def few_shot_prompts(
 )->list[str]:  # One prompt for each of `labels`
     "Examples of one class, and room for one more. Brown et al. 2020 (arXiv 2005.14165), section 2."
     draw,by_class = random.Random(seed),{}
-    for text,label in zip(rows['text'][:], rows['labels'][:]): by_class.setdefault(label, []).append(text)
+    for text,label in zip(rows['text'][:], rows['labels'][:]):
+        by_class.setdefault(label, []).append(text)
     def prompt(label):
         shown = draw.sample(by_class[label], min(shots, len(by_class[label])))
         return '\n'.join([f'More texts of the kind "{names[label]}", one a line:', *shown, ''])
@@ -85,12 +87,14 @@ def jaccard(
 
 # %% ../nbs/24_synthesize.ipynb #f12116cb
 class NearIndex:
-    "Finds texts that are near to one of many. Chaudhuri et al. 2006 (doi 10.1109/ICDE.2006.9); Bayardo et al. 2007 (WWW), section 3."
+    """Finds texts that are near to one of many. Chaudhuri et al. 2006 (doi 10.1109/ICDE.2006.9);
+    Bayardo et al. 2007 (WWW), section 3."""
     def __init__(self,
         near:float,  # Least Jaccard index of texts that count as the same, above 0 and at most 1
         counts:Counter,  # How many texts have each gram, of all that will ever be asked or added
     ):
-        if not 0 < near <= 1: raise CompressionError(f'near {near} is not above 0 and at most 1', 'give 0.8')
+        if not 0 < near <= 1:
+            raise CompressionError(f'near {near} is not above 0 and at most 1', 'give 0.8')
         self.near,self.counts = near,counts
         self.kept,self.by_gram = [],{}
 
@@ -115,8 +119,8 @@ def novel(
     known:list[str],  # Training, validation and test texts
     near:float=.8,  # Jaccard index from which on two texts count as the same, above 0 and at most 1
 )->list[int]:  # Numbers of the texts that are new, ascending
-    """Throw out copies and near copies of what is known and of earlier ones. Lee et al. 2022 (arXiv 2107.06499),
-    section 4.2."""
+    """Throw out copies and near copies of what is known and of earlier ones. Lee et al. 2022
+    (arXiv 2107.06499), section 4.2."""
     index = NearIndex(near, Counter(o for text in (*known, *texts) for o in grams(text)))
     for text in dict.fromkeys(known): index.add(grams(text))
     kept = []
@@ -135,14 +139,16 @@ def sift(
     longest:int,  # Characters of the longest text to accept
     near:float=.8,  # For `novel`
     confidence:float=0.,  # Least probability that the teacher gives to its answer
-)->tuple[list[dict],list[str],dict]:  # What is left, with `probabilities`; all new texts; what was thrown out, and why
-    "Throw out what is empty, too long, known, or doubtful."
+)->tuple[list[dict],list[str],dict]:  # What is left; all new texts; what was thrown out
+    "Throw out what is empty, too long, known, or doubtful; the rest has `probabilities`."
     if not 0 <= confidence < 1:
-        raise CompressionError(f'confidence {confidence} is not from 0 up to 1', 'give 0.9, or leave it out')
+        raise CompressionError(f'confidence {confidence} is not from 0 up to 1',
+            'give 0.9, or leave it out')
     fits = [o for o in made if 0 < len(o['text'].strip()) <= longest]
     new = [fits[i] for i in novel([o['text'] for o in fits], known, near)]
     said = softmax(ask([o['text'] for o in new])) if new else np.zeros((0, 1))
-    sure = [dict(o, probabilities=np.round(p, 4).astype(float).tolist()) for o,p in zip(new, said) if p.max() >= confidence]
+    sure = [dict(o, probabilities=np.round(p, 4).astype(float).tolist()) for o,p in zip(new, said)
+        if p.max() >= confidence]
     told = dict(made=len(made), empty_or_long=len(made) - len(fits), copies=len(fits) - len(new),
         doubtful=len(new) - len(sure))
     return sure, [o['text'] for o in new], told
@@ -178,7 +184,7 @@ def check_made(
     longest:int,  # The same
     near:float=.8,  # The same
     confidence:float=0.,  # The same
-)->tuple[list[dict],dict]:  # What is left, with the teacher's `probabilities`; how many were thrown out, and why
+)->tuple[list[dict],dict]:  # What is left, with `probabilities`; what was thrown out
     "Throw out what is empty, too long, known, or doubtful; then even out the classes."
     sure,_,told = sift(made, ask, known, longest, near, confidence)
     return balanced(sure, told)
@@ -203,18 +209,21 @@ def make_round(
     rows:Dataset,  # Labelled rows
     names:list[str],  # Of the classes
     count:int,  # Texts to ask for, of the classes in turn
-    generator:str|None,  # Name of a model that is to be shown examples; `None`: it was trained on `rows`
+    generator:str|None,  # Name of a model to be shown examples; `None`: it was trained on `rows`
     sampling:Sampling,  # How to draw
 )->list[dict]:  # From `make_texts`
     "Ask for texts of every class."
     labels = [i%len(names) for i in range(count)]
     if generator: prompts = few_shot_prompts(rows, names, labels, seed=sampling.seed)
     else: prompts = class_prompts(names, labels)
-    return make_texts(*writer, prompts, labels, generator or f'trained on {len(rows)} rows', sampling)
+    return make_texts(*writer, prompts, labels, generator or f'trained on {len(rows)} rows',
+        sampling)
 
 # %% ../nbs/24_synthesize.ipynb #3abc5575
-def _until_enough(ask_for:Callable, ask:Callable, known:list[str], count:int, rounds:int, **how)->tuple[list[dict],dict]:
-    "Rounds, each as large as what is still missing (and a half more), until there are `count` texts."
+def _until_enough(ask_for:Callable, ask:Callable, known:list[str], count:int, rounds:int,
+    **how)->tuple[list[dict],dict]:
+    """Rounds, each as large as what is still missing (and a half more), until there are `count`
+    texts."""
     sure,left,told = [],[],{}
     for i in range(rounds):
         if len(left) >= count: break
@@ -229,22 +238,23 @@ def synthesize(
     teacher:PreTrainedModel|str|Path,  # Classifier, or path or name of a checkpoint
     data:DatasetDict,  # Labelled rows to learn from in `train`; no text of any split comes back
     count:int=2000,  # Texts wanted
-    generator:str|Path|None=None,  # Language model to be shown examples; a small one is trained on `train` if not given
+    generator:str|Path|None=None,  # Language model to be shown examples
     sampling:Sampling=Sampling(96, temperature=1.),  # How to draw
     near:float=.8,  # For `novel`
     confidence:float=0.,  # For `sift`
     rounds:int=6,  # Tries
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a teacher that is a model
-)->tuple[list[dict],dict]:  # Rows: `text`, `asked`, `origin`, `probabilities`; what became of all that was made
-    "Texts made and labelled. West et al. 2022 (arXiv 2110.07178), section 3, make data for a student so."
+)->tuple[list[dict],dict]:  # Texts, as of `sift`; what became of all that was made
+    "Texts made and labelled. West et al. 2022 (arXiv 2110.07178), section 3."
     if count < 1: raise CompressionError(f'{count} texts are wanted', 'give a number above 0')
     teacher,own,_ = given(teacher, tokenizer)
-    names,rows = [teacher.config.id2label[i] for i in range(teacher.config.num_labels)],data['train']
+    told,rows = teacher.config,data['train']
+    names = [told.id2label[i] for i in range(told.num_labels)]
     how = Settings(epochs=40, lr=2e-3, batch_size=16, seed=sampling.seed)
     writer = given_lm(generator)[:2] if generator else train_generator(rows, names, how)
     def ask_for(wanted, i):
         drawing = replace(sampling, seed=sampling.seed + 1000*i)
-        return make_round(writer, rows, names, wanted, str(generator) if generator else None, drawing)
+        return make_round(writer, rows, names, wanted, generator and str(generator), drawing)
     known = [text for split in data.values() for text in split['text']]
     return _until_enough(ask_for, classifier(teacher, own), known, count, rounds,
         longest=max(map(len, rows['text'])), near=near, confidence=confidence)
