@@ -13,7 +13,6 @@ __all__ = ['Classifier', 'softmax', 'scores', 'standard_error', 'confusion', 'ev
 # %% ../nbs/08_evaluate.ipynb #4469fb10
 import json, platform, time
 from contextlib import contextmanager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Callable
 from weakref import WeakKeyDictionary, WeakSet
@@ -76,7 +75,7 @@ def confusion(
     logits,  # `(rows, classes)`
     names:list[str]|None=None,  # Of the classes
 )->pd.DataFrame:  # Rows are the truth, columns the prediction
-    "Count rows by true and predicted class."
+    "Count rows by true and predicted class: which way the mistakes go."
     from sklearn.metrics import confusion_matrix
     logits = np.asarray(logits)
     names = list(names or map(str, range(logits.shape[1])))
@@ -99,7 +98,6 @@ def _hooked(norm:nn.Module, hook:Callable):
     try: yield
     finally: handle.remove()
 
-# %% ../nbs/08_evaluate.ipynb #60012043
 @contextmanager
 def evaluating(
     model,  # Of PyTorch; others are left alone
@@ -140,9 +138,7 @@ def _cut_place(model:PreTrainedModel)->str:
     "Name of a module in the last layer, or nothing."
     try: name,last = architecture_of(model).norm,layer_list(model)[-1]
     except CompressionError: return ''  # not in the table
-    chunked = getattr(model.config, 'chunk_size_feed_forward', 0)
-    if not name or chunked: return ''
-    return name if _reads_first_token(model, last.get_submodule(name)) else ''
+    return name if name and _reads_first_token(model, last.get_submodule(name)) else ''
 
 # %% ../nbs/08_evaluate.ipynb #d73a40a3
 @contextmanager
@@ -166,7 +162,8 @@ def batched_logits(
 )->np.ndarray:  # `(rows, classes)`, 32-bit floats, in the order given
     "Logits, in batches of like length; `CompressionError` if one is not finite."
     lengths = _lengths(encoded)
-    parts = cut_by_length(lengths, batch_size)[::-1]  # the longest first: short memory shows at once
+    # the longest first: if memory is short, it shows at once
+    parts = cut_by_length(lengths, batch_size)[::-1]
     out = np.zeros((len(lengths), model.config.num_labels), np.float32)
     rows = only_inputs(encoded)
     with quiet(), evaluating(model), first_token_only(model), _products(precision, model.device):
@@ -181,8 +178,10 @@ def only_inputs(
     encoded,  # From `encode`, or rows from `tokenize`
 ):
     "Without the columns that no model reads."
-    if not isinstance(encoded, Dataset): return {k: encoded[k] for k in TOKEN_COLUMNS if k in encoded}
-    return encoded.select_columns([o for o in TOKEN_COLUMNS if o in encoded.column_names])
+    known = encoded.column_names if isinstance(encoded, Dataset) else encoded
+    names = [o for o in TOKEN_COLUMNS if o in known]
+    if isinstance(encoded, Dataset): return encoded.select_columns(names)
+    return {k: encoded[k] for k in names}
 
 def inputs_of(
     encoded,  # From `encode`, or rows from `tokenize`
@@ -215,7 +214,6 @@ def _check_logits(logits:np.ndarray)->np.ndarray:
 
 # %% ../nbs/08_evaluate.ipynb #2037ffe7
 _TOLD = WeakSet()  # models
-_tell_once = cache(tell)
 
 def _tell_cut(model, tokenizer, texts:list[str]|Dataset, lengths:list[int], limit:int):
     "Say once that texts are cut. As long as the limit is not longer than it."
@@ -225,7 +223,7 @@ def _tell_cut(model, tokenizer, texts:list[str]|Dataset, lengths:list[int], limi
     cut = sum(len(o) > limit for o in longer)
     if not cut: return
     _TOLD.add(model)
-    _tell_once(f'{cut} of {len(lengths)} texts are cut to the {limit} tokens that the model takes')
+    tell(f'{cut} of {len(lengths)} texts are cut to the {limit} tokens that the model takes')
 
 # %% ../nbs/08_evaluate.ipynb #7208ee00
 def split_logits(
@@ -257,7 +255,6 @@ def held_out_accuracy(
 # %% ../nbs/08_evaluate.ipynb #82a3853f
 Classifier = Callable[[list[str]], np.ndarray]  # texts to logits `(rows, classes)`
 
-# %% ../nbs/08_evaluate.ipynb #f31f805a
 def classifier(
     model:PreTrainedModel,  # Any sequence classifier
     tokenizer:PreTrainedTokenizerBase,  # Its own
@@ -291,7 +288,6 @@ def bytes_on_disk(
     "Size of the weights as stored."
     return sum(o.stat().st_size for o in weight_files(folder))
 
-# %% ../nbs/08_evaluate.ipynb #7a06c440
 def bytes_in_memory(
     model:nn.Module,  # Any model
 )->int:  # Bytes of parameters and buffers; what is shared counts once
@@ -327,7 +323,6 @@ def _named(kinds:dict[str,set[str]], flags:set[str])->str:
     found = [name for name,words in kinds.items() if flags & words]
     return ' '.join(found) or ('none' if flags else 'unknown')
 
-# %% ../nbs/08_evaluate.ipynb #a1062b79
 def machine(
 )->dict:  # `processor`, `int8` and `bf16`, `threads` (of PyTorch), `torch`
     """What the figures were measured on. `int8` and `bf16` name the instructions for products of
@@ -416,7 +411,7 @@ def results_chart(
     "The one chart that every chapter redraws."
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
-    fig,ax = plt.subplots(figsize=(7, 3.6))
+    fig,ax = plt.subplots(figsize=(7, 3.6), layout='tight')
     slowest = max(r['latency_ms']['1'] for r in results)
     for i,r in enumerate(results):
         x,y,ms = r['bytes_on_disk']/1e6,100*r['accuracy'],r['latency_ms']['1']
@@ -432,6 +427,5 @@ def results_chart(
     ax.xaxis.set_major_formatter('{x:g}')
     ax.margins(x=.2, y=.15)
     ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False)
-    fig.tight_layout()
     plt.close(fig)
     return fig
