@@ -82,7 +82,8 @@ def read_state(
     try:
         with safe_open(path, 'pt') as f:
             notes,tensors = f.metadata() or {},{k: f.get_tensor(k) for k in sorted(f.keys())}
-        history,whole = json.loads(notes['history']),notes['whole'] == _hash_of_state(tensors, notes)
+        history = json.loads(notes['history'])
+        whole = notes['whole'] == _hash_of_state(tensors, notes)
     except (SafetensorError, OSError, KeyError, ValueError): return None
     in_order = isinstance(history, list) and [o.get('epoch')
         for o in history] == list(range(1, len(history) + 1))
