@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: demo test lab docs bench prepare outputs
+.PHONY: demo test lab docs bench prepare outputs mutants
 .DEFAULT_GOAL := demo
 
 # The stamp is written last, so an interrupted installation is not taken for a finished one.
@@ -39,3 +39,6 @@ docs: .venv/ready  ## the site, in _docs (needs Quarto)
 
 bench: .venv/ready  ## speed beside what a user would pick instead
 	$(BIN)/python benchmarks/speed.py
+
+mutants: .venv/ready  ## lines that carry an idea are changed one at a time: a test has to notice each
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py

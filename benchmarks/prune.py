@@ -19,11 +19,13 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 from datasets import DatasetDict
-from distil_nb.data import fingerprint, load_data, load_texts
-from distil_nb.evaluate import classifier, held_out_accuracy, latency, machine, max_tokens
+from distil_nb.data import load_data, load_texts
+from distil_nb.architectures import layers_of, max_tokens
+from distil_nb.evaluate import classifier, held_out_accuracy, latency, machine
 from distil_nb.models import load_checkpoint, save_checkpoint
-from distil_nb.prune import importance, layers_of, magnitude, prune
+from distil_nb.prune import importance, magnitude, prune
 from distil_nb.sparsify import Sparsity, prunable, sparsify, sparsity, train_sparse
+from distil_nb.tokens import fingerprint
 from distil_nb.train import distil
 from distil_nb.vocabulary import prune_vocabulary
 

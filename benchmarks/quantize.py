@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import torch
 from distil_nb.data import load_data
-from distil_nb.evaluate import bytes_on_disk, classifier, held_out_accuracy, latency, machine, max_tokens
+from distil_nb.architectures import max_tokens
+from distil_nb.evaluate import bytes_on_disk, classifier, held_out_accuracy, latency, machine
 from distil_nb.export import export_onnx
 from distil_nb.models import load_checkpoint, new_student, save_checkpoint, story_config
 from distil_nb.qat import train_quantized

@@ -33,15 +33,21 @@ import pandas as pd
 import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets, config
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, BertConfig, DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from distil_nb.core import Settings, quiet, set_seed, write_json
-from distil_nb.data import SPLITS, load_data, tokenize
+from distil_nb.checkpoints import SAMPLE_TEACHER, load_checkpoint, save_checkpoint
+from distil_nb.data import load_data
 from distil_nb.evaluate import batched_logits, machine
+from distil_nb.files import SPLITS
 from distil_nb.losses import distillation_loss
-from distil_nb.models import SAMPLE_TEACHER, load_checkpoint, new_student, save_checkpoint, story_config
-from distil_nb.train import add_teacher_logits, run_epoch, start_run, train, weights_fingerprint
+from distil_nb.models import new_student, story_config
+from distil_nb.optimizer import chosen_precision, take_step
+from distil_nb.runs import weights_fingerprint
+from distil_nb.tasks import Classification
+from distil_nb.teacher import add_teacher_logits
+from distil_nb.tokens import LengthBuckets, tokenize
+from distil_nb.train import run_batch, start_run, train
 
 BATCH,EPOCHS,LONGEST = 32,5,512
 
@@ -163,8 +169,10 @@ class Bench:
         data:DatasetDict,  # Three splits
         tokenizer,  # The same for all
         steps:int,  # To be timed of each pass; of the story's two
+        precision:str='no',  # Of our training and labelling; scores are computed in float32
         tiny:bool=False,  # For trying this file out
     ):
+        self.precision = precision
         (self.teacher,self.student),self.tokenizer,self.steps,self.gflops = make_models(tiny),tokenizer,steps,[]
         self.rows = concatenate_datasets([tokenize(data[o], tokenizer, LONGEST) for o in SPLITS])
         self.ids,self.lengths = self.rows['input_ids'][:],np.array(self.rows['length'][:])
@@ -184,19 +192,28 @@ class Bench:
     def our_passes(self, data:DatasetDict)->dict[str,Sample]:
         logits = np.zeros((len(data['train']), 2)).tolist()  # a step takes as long whatever the teacher says
         labelled = DatasetDict(data | dict(train=data['train'].add_column('teacher_logits', logits)))
+        settings = Settings(batch_size=BATCH, epochs=EPOCHS, precision=self.precision)
         start = time.perf_counter()
-        run = start_run(self.student, self.tokenizer, labelled, Settings(batch_size=BATCH, epochs=EPOCHS))
+        task = Classification(labelled, self.tokenizer, LONGEST, settings)
+        run = start_run(self.student, task, settings)
         self.set_up = time.perf_counter() - start + seconds(weights_fingerprint, self.teacher)
-        run.model.train()
-        def step(rows):
-            loader = DataLoader(run.loader.dataset, batch_sampler=[rows], collate_fn=run.loader.collate_fn)
-            run_epoch(run.accelerator, run.model, run.optimizer, loader, run.settings, 0)
-        def ask(model): return lambda rows: batched_logits(model, self.tokenizer, [self.ids[i] for i in rows], BATCH)
+        task.writes = True  # as if nobody could say which rows of the embeddings occur
+        whole = start_run(self.student, task, settings)
+        def stepping(run):
+            run.model.train()
+            def step(rows):
+                run_batch(run, rows)
+                take_step(run.model, run.optimizer, run.settings, .5, run.scaler)
+            return step
+        def ask(model, precision): return lambda rows: batched_logits(model, self.tokenizer, dict(input_ids=[self.ids[i] for i in rows]), BATCH, precision=precision)
         by_length = {k: cut(v[np.argsort(-self.lengths[v], kind='stable')]) for k,v in self.split.items()}  # as `batched_logits` sorts a split
         self.batches_of = {k: [o in by_length[k] for v in by_length.values() for o in v] for k in SPLITS}
         asked = sum(by_length.values(), [])
-        return dict(ours=Sample(list(run.sampler), self.lengths, step, self.steps, small=True),
-            labelling=Sample(asked, self.lengths, ask(self.teacher), self.steps), scoring=Sample(asked, self.lengths, ask(self.student), self.steps))
+        dealt = list(LengthBuckets(task.lengths(), BATCH, settings.seed))
+        return dict(ours=Sample(dealt, self.lengths, stepping(run), self.steps, small=True),
+            all_rows=Sample(dealt, self.lengths, stepping(whole), self.steps, small=True),
+            labelling=Sample(asked, self.lengths, ask(self.teacher, chosen_precision(self.precision)), self.steps),
+            scoring=Sample(asked, self.lengths, ask(self.student, 'no'), self.steps))
 
     def measure(self):
         "Run the Trainer on its sample; between its steps the others do theirs."
@@ -204,7 +221,7 @@ class Bench:
         def between():
             done = len(sample.times)
             print(f'round {done} of {len(sample.order)}', file=sys.stderr)
-            for name in ('ours', 'labelling', 'scoring'): self.samples[name].turn()
+            for name in ('ours', 'all_rows', 'labelling', 'scoring'): self.samples[name].turn()
             if done%third == 1%third: self.samples['story'].turn()
             self.gflops.append(best_gflops())
         rows = self.rows.select([i for b in sample.order for i in sample.batches[b]])  # in this order the Trainer cuts the batches of the sample
@@ -278,7 +295,8 @@ def report(
     "Figures, and what they were measured on."
     parts,peak,useful = bench.parts(),float(np.median(bench.gflops)),bench.useful_gflops()
     total = {k: sum(o.values()) for k,o in parts.items()}
-    return dict(ratio_story=total['story']/total['ours'], ratio_trainer=total['trainer']/total['ours'], peak_share=useful/peak, seconds=total, parts=parts,
+    return dict(ratio_story=total['story']/total['ours'], ratio_trainer=total['trainer']/total['ours'], peak_share=useful/peak,
+        occurring_rows=bench.samples['all_rows'].project()/bench.samples['ours'].project(), precision=chosen_precision(bench.precision), seconds=total, parts=parts,
         peak_gflops=peak, peak_gflops_range=[min(bench.gflops), max(bench.gflops)], useful_gflops=useful, memory_mb=memories, samples={k: o.summary() for k,o in bench.samples.items()}, data=options.data,
         tokenizer=options.tokenizer, rows={k: len(o) for k,o in bench.split.items()}, epochs=EPOCHS, batch_size=BATCH, machine=machine())
 
@@ -290,6 +308,7 @@ def show(r:dict):
     print(f'\nOur training steps do {r["useful_gflops"]:.0f} GFLOP/s of useful work, {r["peak_share"]:.0%} of the best matrix product ({r["peak_gflops"]:.0f}).')
     low,high = r['peak_gflops_range']
     print(f'That product was timed in every round: {low:.0f} to {high:.0f}, median {r["peak_gflops"]:.0f}.{" Something else was running: measure again." if low < .8*high else ""}')
+    print(f'Training the rows of the embeddings that occur is {r["occurring_rows"]:.2f} times as fast as training all; precision {r["precision"]}.')
     if r['memory_mb']: print('\nResident memory, MB:\n', pd.DataFrame(r['memory_mb']).T.to_string(na_rep='', float_format='{:.0f}'.format), sep='')
     print('\nTimed of each pass:\n', pd.DataFrame(r['samples']).T.astype(dict(batches=int, timed=int)).round(2).to_string(), sep='')
 
@@ -317,6 +336,7 @@ def options()->argparse.Namespace:
     p.add_argument('--data', default='sample', help='as for distil-nb: sample, a file or a folder')
     p.add_argument('--tokenizer', default=str(SAMPLE_TEACHER), help='folder of a tokenizer with at most 30,522 tokens')
     p.add_argument('--steps', type=int, default=16, help='batches of each pass to time (two in the story, where all cost the same)')
+    p.add_argument('--precision', default='no', choices=('no', 'bf16', 'auto'), help='of our training and labelling')
     p.add_argument('--json', action='store_true', help='the last line is one JSON object')
     p.add_argument('--out', nargs='?', const=Path(__file__).parent/'out', type=Path, help='folder for speed.json and speed.png (benchmarks/out)')
     p.add_argument('--memory', choices=('ours', 'trainer'), help='only the memory of one way, as JSON')
@@ -328,7 +348,7 @@ def main(o:argparse.Namespace):
     with fresh_cache():
         data,tokenizer = load_data(o.data),AutoTokenizer.from_pretrained(o.tokenizer)
         if o.memory: return print(json.dumps(memory(o.memory, data, tokenizer, o.tiny)))
-        memories,bench = both_memories(o),Bench(data, tokenizer, o.steps, o.tiny)
+        memories,bench = both_memories(o),Bench(data, tokenizer, o.steps, o.precision, o.tiny)
         bench.measure()
     found = report(bench, memories, o)
     show(found)

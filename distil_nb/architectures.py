@@ -199,7 +199,8 @@ def probe(
     padding = model.config.pad_token_id or 0
     parts = model.modules() if isinstance(model, nn.Module) else ()
     tables = [o for o in parts if isinstance(o, nn.Embedding)]
-    taken = {padding, *(o.padding_idx for o in tables)}  # a model may take another token for padding
+    # a model may take another token for padding than its configuration says
+    taken = {padding, *(o.padding_idx for o in tables)}
     known = torch.tensor([o for o in range(c.vocab_size) if o not in taken])
     draw = torch.Generator().manual_seed(0)
     ids = known[torch.randint(len(known), (len(lengths), longest), generator=draw)]

@@ -147,7 +147,8 @@ def report_epoch(
     e:dict,  # From `train`
 ):
     "One line per epoch."
-    scores = [f'{k} {e[o][k]:.4f} ({o})' for o in ('validation', 'test') for k in ('accuracy', 'perplexity')
+    scores = [f'{k} {e[o][k]:.4f} ({o})'
+        for o in ('validation', 'test') for k in ('accuracy', 'perplexity')
         if k in e.get(o, {})]
     say(', '.join([f'epoch {e["epoch"]}: loss {e["loss"]:.4f}', *scores, f'{e["seconds"]:.0f} s']))
 

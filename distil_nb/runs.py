@@ -53,6 +53,12 @@ def _moments(optimizer:torch.optim.Optimizer)->dict[str,Tensor]:
     state = optimizer.state_dict()['state']
     return {f'adam.{i}.{k}': v for i,s in state.items() for k,v in s.items()}
 
+# %% ../nbs/11_runs.ipynb #a2a4bd50
+def _hash_of_state(tensors:dict[str,Tensor], notes:dict[str,str])->str:
+    "Of all numbers and of what is noted beside them."
+    told = json.dumps([tensors_fingerprint(tensors), notes['history'], notes['run']])
+    return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+
 # %% ../nbs/11_runs.ipynb #52a45301
 def save_state(
     path:Path,  # File to write, or to replace
@@ -64,7 +70,8 @@ def save_state(
     "Write all that it takes to go on."
     tensors = _weights(model) | (_moments(optimizer) if optimizer else {})
     tensors = {k: v.detach().cpu().contiguous() for k,v in sorted(tensors.items())}
-    notes = dict(history=json.dumps(history), run=run, numbers=tensors_fingerprint(tensors))
+    notes = dict(history=json.dumps(history), run=run)
+    notes['whole'] = _hash_of_state(tensors, notes)
     with atomic_path(path, overwrite=True) as part: save_file(tensors, part, metadata=notes)
 
 # %% ../nbs/11_runs.ipynb #ac176c0b
@@ -76,8 +83,8 @@ def read_state(
         with safe_open(path, 'pt') as f:
             notes,tensors = f.metadata() or {},{k: f.get_tensor(k) for k in sorted(f.keys())}
         history = json.loads(notes['history'])
+        whole = notes['whole'] == _hash_of_state(tensors, notes)
     except (SafetensorError, OSError, KeyError, ValueError): return None
-    whole = notes.get('numbers') == tensors_fingerprint(tensors)
     in_order = isinstance(history, list) and [o.get('epoch')
         for o in history] == list(range(1, len(history) + 1))
     return (tensors, history, notes.get('run', '')) if whole and in_order else None

@@ -7,7 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/sparsify.html.md"""
 # %% auto #0
 __all__ = ['prunable', 'sparsity', 'keep_highest', 'n_of_m', 'Sparsity', 'check_sparsity', 'choose', 'pack_zeros', 'unpack_zeros',
            'SparseLinear', 'SparseConv1D', 'rebuild', 'set_to_zero', 'finished', 'sparsify', 'sensitivity', 'cubic',
-           'Sparsifier', 'masked', 'train_sparse']
+           'Sparsifier', 'masked', 'zeros_of', 'train_sparse']
 
 # %% ../nbs/19_sparsify.ipynb #635efd0f
 import copy
@@ -43,7 +43,6 @@ def prunable(
             'nothing of it can be set to zero here')
     return found
 
-# %% ../nbs/19_sparsify.ipynb #119eef7a
 def sparsity(
     model:nn.Module,  # A transformer
 )->float:  # 0 to 1
@@ -182,7 +181,6 @@ def rebuild(
         new.weight,new.bias = layer.weight,layer.bias
         model.set_submodule(name, new)
 
-# %% ../nbs/19_sparsify.ipynb #2cf853a1
 @torch.no_grad()
 def set_to_zero(
     model:PreTrainedModel,  # Is changed
@@ -212,10 +210,11 @@ def finished(
 
 # %% ../nbs/19_sparsify.ipynb #d1ea0e48
 def sparsify(
-    model:PreTrainedModel,  # In floats; stays as it is
+    model,  # In floats, or path or name of a checkpoint; stays as it is
     plan:Sparsity=Sparsity(),  # Which; without movement, which takes training
 )->PreTrainedModel:  # A new model
     "Set the smallest weights to zero, at once. Han et al. 2015 (arXiv 1506.02626), section 3."
+    if isinstance(model, (str, Path)): model,_,_ = given(model)
     check_floats(model)
     if plan.movement:
         raise CompressionError('movement shows only in training',
@@ -274,10 +273,15 @@ class Sparsifier(nn.Module):
 
 # %% ../nbs/19_sparsify.ipynb #42246e2a
 @patch
+def _moving(self:Sparsifier)->list[nn.Module]:
+    "Layers that had a part in the loss: others have no gradient."
+    return [o for o in self.layers if o.weight.grad is not None]
+
+@patch
 def add_movement(self:Sparsifier):
     """Add to each score how its weight is about to move. Sanh et al. 2020 (arXiv 2005.07683),
     equation 5."""
-    for o in self.layers:
+    for o in self._moving():
         o.values.copy_(torch.where(o.mask, o.weight, o.values))
         movement = -o.values*o.weight.grad
         unit = movement.square().mean().sqrt().clamp(min=1e-30)
@@ -304,9 +308,8 @@ def before_step(self:Sparsifier,
     share = plan.share*(done >= plan.begin) if plan.pattern else cubic(done, plan)
     if plan.movement and now < plan.share: self.add_movement()
     if share >= now + .01 or now < share == plan.share: self.renew(share)
-    for o in self.layers: o.weight.grad.masked_fill_(~o.mask, 0)
+    for o in self._moving(): o.weight.grad.masked_fill_(~o.mask, 0)
 
-# %% ../nbs/19_sparsify.ipynb #d9aeba3b
 @patch
 @torch.no_grad()
 def after_step(self:Sparsifier):
@@ -321,8 +324,22 @@ def masked(
     "Prepare for training with zeros."
     check_floats(model)
     model = copy.deepcopy(model)
-    model.sparsifier = Sparsifier(prunable(model).values(), plan)
+    layers = list(prunable(model).values())
+    if plan.pattern: choose([matrix(o) for o in layers], plan)  # refused before the work
+    model.sparsifier = Sparsifier(layers, plan)
     return model
+
+def zeros_of(
+    model:PreTrainedModel,  # As it was before; stays as it is
+    trained:PreTrainedModel,  # From `masked`, trained
+)->PreTrainedModel:  # A new model
+    "The trained weights, without masks; `CompressionError` if the masks did not hold."
+    new,reached = weights_into(model, trained),trained.sparsifier.share.item()
+    if (found := sparsity(new)) < reached - .01:
+        raise CompressionError(
+            f'training left {found:.1%} zeros where {reached:.1%} were to stay zero',
+            'this architecture needs a mend of its own')
+    return new
 
 # %% ../nbs/19_sparsify.ipynb #8fe967e5
 def train_sparse(
@@ -345,7 +362,7 @@ def train_sparse(
     prepared,data = masked(model, plan),check_classes(model, as_data(data))
     data,settings = soft_targets(teacher, data, replace(settings, keep='last'), tokenizer)
     set_seed(settings.seed)
-    def finish(trained): return finished(weights_into(model, trained), plan)
+    def finish(trained): return finished(zeros_of(model, trained), plan)
     told = dict(step='sparsify', source=name, sparsity=asdict(plan),
         teacher=called(teacher)) | (note or {})
     return train_and_save(prepared, own, data, out, settings, overwrite, resume, report, finish,

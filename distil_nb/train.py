@@ -205,7 +205,8 @@ def weights_into(
 )->PreTrainedModel:  # A new model
     "A copy of a model with trained weights."
     model,state = copy.deepcopy(original),trained.state_dict()
-    same = getattr(model, 'all_tied_weights_keys', None) or {}  # a head that is the table of embeddings
+    # a head that is the table of embeddings
+    same = getattr(model, 'all_tied_weights_keys', None) or {}
     model.load_state_dict({k: state[k if k in state else same[k]] for k in model.state_dict()})
     return model.eval()
 
