@@ -33,7 +33,7 @@ def rows(**change):
     return out
 
 @pytest.mark.parametrize('change,said', [
-    (dict(text=''), ['row 5', 'empty']), (dict(text='  '), ['row 5', 'empty']), (dict(text=None), ['row 5', 'missing']), (dict(text=7), ['line 6', '7', 'string']),
+    (dict(text=''), ['row 5', 'empty']), (dict(text='  '), ['row 5', 'empty']), (dict(text=None), ['row 5', 'missing']), (dict(text=7), ['row 5', '7', 'not a string']),
     (dict(labels=2**40), ['row 5', 2**40, 'outside']), (dict(labels=-1), ['row 5', '-1', 'outside']), (dict(labels=.5), ['row 5', '0.5', 'fractional']),
     (dict(labels=None), ['row 5', 'missing']), (dict(labels=7), ['0, 1, 7', '0 to 2'])])
 def test_row(run, tmp_path, change, said): refused(run, tmp_path, distil(write(tmp_path/'d.jsonl', rows(**change)), tmp_path/'out'), *said)
@@ -46,7 +46,7 @@ def test_file(run, tmp_path):
     (tmp_path/'bad.parquet').write_text('nothing')
     refused(run, tmp_path, distil(tmp_path/'bad.parquet', tmp_path/'out'), 'cannot read', 'bad.parquet')
     (tmp_path/'bad.jsonl').write_text('{"text": "a", "labels": 1}\n{"text": ')
-    refused(run, tmp_path, distil(tmp_path/'bad.jsonl', tmp_path/'out'), 'cannot read', 'bad.jsonl')
+    refused(run, tmp_path, distil(tmp_path/'bad.jsonl', tmp_path/'out'), 'no JSON', 'bad.jsonl, line 2')
     refused(run, tmp_path, distil(write(tmp_path/'one.jsonl', [o | dict(labels=1) for o in rows()]), tmp_path/'out'), 'only one class, 1')
     refused(run, tmp_path, distil(write(tmp_path/'few.jsonl', rows()[:3]), tmp_path/'out'), '3 rows are too few')
 
