@@ -17,8 +17,8 @@ demo: .venv/ready  ## the whole story on generated data; results in $(OUT)
 	$(BIN)/distil-nb demo --out $(OUT) --overwrite
 
 test: .venv/ready  ## notebooks, then what a cell cannot test
-	OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2 --timing  # two notebooks at a time, a core each
-	$(BIN)/pytest
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2 --timing  # two notebooks at a time, a core each
+	OMP_WAIT_POLICY=passive $(BIN)/pytest
 
 lab: .venv/ready  ## JupyterLab on the chapters
 	$(BIN)/jupyter lab --notebook-dir nbs
