@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/evaluate.html.md"""
 
 # %% auto #0
 __all__ = ['Classifier', 'softmax', 'scores', 'standard_error', 'confusion', 'evaluating', 'first_token_only', 'batched_logits',
-           'only_inputs', 'inputs_of', 'split_logits', 'held_out_accuracy', 'classifier', 'weight_files',
+           'only_inputs', 'inputs_of', 'mixed', 'split_logits', 'held_out_accuracy', 'classifier', 'weight_files',
            'bytes_on_disk', 'bytes_in_memory', 'latency', 'machine', 'measure', 'measure_checkpoint', 'tfidf_baseline',
            'results_table', 'results_chart']
 
@@ -166,7 +166,7 @@ def batched_logits(
     parts = cut_by_length(lengths, batch_size)[::-1]
     out = np.zeros((len(lengths), model.config.num_labels), np.float32)
     rows = only_inputs(encoded)
-    with quiet(), evaluating(model), first_token_only(model), _products(precision, model.device):
+    with quiet(), evaluating(model), first_token_only(model), mixed(precision, model.device):
         for part in progress(parts, title) if title else parts:
             batch = pad(inputs_of(rows, part), tokenizer)
             batch = {k: v.to(model.device) for k,v in batch.items()}
@@ -199,11 +199,15 @@ def _lengths(encoded)->list[int]:
     return [len(o) for o in encoded['input_ids']]
 
 # %% ../nbs/08_evaluate.ipynb #b1dc396c
-def _products(precision:str, device:torch.device):
-    "Matrix products in this precision; everything else in 32-bit floats."
+def mixed(
+    precision:str,  # Of the products: no, bf16 or fp16
+    device:torch.device|str='cpu',  # Where
+):
+    """A context in which matrix products are computed in this precision, everything else in 32-bit
+    floats. Micikevicius et al. 2018 (arXiv 1710.03740)."""
     if precision == 'no': return nullcontext()
     dtype = dict(bf16=torch.bfloat16, fp16=torch.float16)[precision]
-    return torch.autocast(device.type, dtype)
+    return torch.autocast(torch.device(device).type, dtype)
 
 def _check_logits(logits:np.ndarray)->np.ndarray:
     "The same, if every one is a number."
@@ -217,8 +221,9 @@ _TOLD = WeakSet()  # models
 
 def _tell_cut(model, tokenizer, texts:list[str]|Dataset, lengths:list[int], limit:int):
     "Say once that texts are cut. As long as the limit is not longer than it."
+    if model in _TOLD: return
     full = [i for i,n in enumerate(lengths) if n >= limit]
-    if not full or model in _TOLD: return
+    if not full: return
     longer = encode([texts[i] for i in full], tokenizer, limit + 1)['input_ids']
     cut = sum(len(o) > limit for o in longer)
     if not cut: return

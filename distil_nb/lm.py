@@ -241,7 +241,7 @@ class LanguageTask(Task):
         return np.unique([0, *(i for o in self.rows for i in o['input_ids'])])
 
     def batch(self, numbers:list[int])->list[dict[str,Tensor]]:
-        parts = cut_by_length(self.lengths()[numbers], len(numbers))
+        parts = cut_by_length([len(self.rows[i]['input_ids']) for i in numbers], len(numbers))
         return [lm_batch(self.rows, [numbers[i] for i in o]) for o in parts]
 
     def weight(self, part:dict[str,Tensor])->float:

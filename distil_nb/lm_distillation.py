@@ -34,7 +34,7 @@ from .prune import gate_scores
 from .runs import processes, weights_fingerprint, work_folder
 from .tasks import Task
 from .tokens import cut_by_length, fingerprint
-from .train import run_record, run_task
+from .train import run_and_record, run_task
 
 # %% ../nbs/27_lm_distillation.ipynb #e83076d2
 class SoftLoss:
@@ -334,18 +334,18 @@ def _distilled(given:list[dict], pair:Pair, plan:Plan, work:Path,
     report)->tuple[PreTrainedModel,dict]:
     "The trained student, and all that is to be said of it."
     learned = lessons(given, pair, work, plan.sampling)
-    model,history = run_task(pair.student, task_of(plan, pair, learned, work), plan.settings, work,
-        report)
-    before,after = (lm_scores(o, pair.teacher, learned.unseen, plan.method)
-        for o in (pair.student, model))
+    def measured(model, history):
+        before,after = (lm_scores(o, pair.teacher, learned.unseen, plan.method)
+            for o in (pair.student, model))
+        return dict(before=before, after=after)
     record = dict(step='distil-lm', teacher=pair.names[0], student=pair.names[1],
         method=plan.method,
         divergence=plan.kind, top_k=plan.top_k, rows=len(learned.rows),
         validation=len(learned.validation),
         held_out=len(learned.unseen), trouble=learned.trouble, sampling=asdict(plan.sampling),
-        parameters=count_parameters(model), teacher_parameters=count_parameters(pair.teacher),
-        before=before, after=after)
-    return model, record | run_record(plan.settings, history)
+        teacher_parameters=count_parameters(pair.teacher))
+    return run_and_record(pair.student, task_of(plan, pair, learned, work), plan.settings, work,
+        report, None, measured, record)
 
 # %% ../nbs/27_lm_distillation.ipynb #f66a31d8
 def distil_lm(

@@ -6,11 +6,10 @@ Docs: https://distil-nb.github.io/distil_nb/optimizer.html.md"""
 
 # %% auto #0
 __all__ = ['learning_rate', 'adam', 'clip_gradient', 'take_step', 'LossNotFinite', 'check_finite', 'multiplies_bf16',
-           'chosen_precision', 'mixed', 'OccurringRows', 'train_occurring_rows', 'put_rows_back']
+           'chosen_precision', 'OccurringRows', 'train_occurring_rows', 'put_rows_back']
 
 # %% ../nbs/10_optimizer.ipynb #df893299
 import math
-from contextlib import nullcontext
 
 # *core* comes before transformers: it keeps the imports quiet
 from .core import CompressionError, Settings
@@ -115,17 +114,6 @@ def chosen_precision(
     "What `auto` means on this machine."
     if precision != 'auto': return precision
     return 'bf16' if multiplies_bf16(device) else 'no'
-
-# %% ../nbs/10_optimizer.ipynb #a25589e5
-def mixed(
-    precision:str,  # As of `chosen_precision`
-    device:torch.device|str='cpu',  # Where
-):
-    """A context in which matrix products are computed in this precision. Micikevicius et al. 2018
-    (arXiv 1710.03740)."""
-    if precision == 'no': return nullcontext()
-    dtype = dict(bf16=torch.bfloat16, fp16=torch.float16)[precision]
-    return torch.autocast(torch.device(device).type, dtype)
 
 # %% ../nbs/10_optimizer.ipynb #3c6bbdf6
 class OccurringRows(nn.Module):

@@ -295,8 +295,8 @@ def is_tied(
 def _tables(model:nn.Module, scheme:Scheme)->dict[str,nn.Module]:
     "Tables of embeddings that a scheme applies to."
     if scheme.embedding_bits == 32: return {}
-    found = {name: o for name,o in token_tables(model).items()}
-    return {k: o for k,o in found.items() if not o.embedding_dim%(scheme.embedding_group or 1)}
+    group = scheme.embedding_group or 1
+    return {k: o for k,o in token_tables(model).items() if not o.embedding_dim%group}
 
 def floats_left(
     model:nn.Module,  # A transformer
@@ -358,9 +358,8 @@ def tie_head(
     model:PreTrainedModel,  # Whose weights were tied; is changed
 ):
     "Let the head read the table of embeddings as it is now."
-    head = model.get_output_embeddings()
-    name = next(name for name,o in model.named_modules() if o is head)
-    model.set_submodule(name, TiedHead(model.get_input_embeddings()))
+    head = _name(model, model.get_output_embeddings())
+    model.set_submodule(head, TiedHead(model.get_input_embeddings()))
 
 # %% ../nbs/16_quantize.ipynb #548c014f
 def rebuild(

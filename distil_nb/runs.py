@@ -6,13 +6,13 @@ Docs: https://distil-nb.github.io/distil_nb/runs.html.md"""
 
 # %% auto #0
 __all__ = ['tensors_fingerprint', 'weights_fingerprint', 'save_state', 'read_state', 'load_state', 'processes', 'work_folder',
-           'best_epoch', 'history_table', 'history_chart']
+           'by_accuracy', 'best_epoch', 'history_table', 'history_chart']
 
 # %% ../nbs/11_runs.ipynb #910d96fa
 import hashlib, json, shutil, sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 # *core* comes before transformers: it keeps the imports quiet
 from .core import CompressionError, atomic_path
@@ -178,16 +178,20 @@ def work_folder(
             if done or not (work/state).exists(): shutil.rmtree(work)
 
 # %% ../nbs/11_runs.ipynb #3c7f57f2
+def by_accuracy(
+    record:dict,  # Of an epoch
+)->tuple[float,float]:  # Validation accuracy, and the negated loss
+    "Higher validation accuracy wins, and among equals the lower validation loss."
+    held_out = record['validation']
+    return held_out['accuracy'], -held_out['loss']
+
 def best_epoch(
     history:list[dict],  # Epochs so far
     keep:str='best',  # `best` or `last`
-    rank=None,  # From a record to what is compared; validation accuracy, then loss, if not said
+    rank:Callable[[dict],tuple]=by_accuracy,  # From a record to what is compared
 )->dict:  # The one to keep; the later one among equals
     "The highest rank wins."
-    def by_accuracy(record):
-        held_out = record['validation']
-        return held_out['accuracy'], -held_out['loss']
-    return history[-1] if keep == 'last' else max(reversed(history), key=rank or by_accuracy)
+    return history[-1] if keep == 'last' else max(reversed(history), key=rank)
 
 # %% ../nbs/11_runs.ipynb #d949a190
 def _per_cent(scores:dict, names:tuple)->dict:

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .data import column
 from .evaluate import first_token_only, scores, split_logits
 from .losses import NO_LABEL, distillation_loss
+from .runs import by_accuracy
 from .tokens import cut_by_length, pad, rows_fingerprint, take, tokenize
 
 # %% ../nbs/13_tasks.ipynb #9c1d9e22
@@ -149,5 +150,4 @@ def scores(self:Classification, model:PreTrainedModel)->dict:
 @patch
 def rank(self:Classification, record:dict)->tuple:
     "Higher validation accuracy wins, and among equals the lower validation loss."
-    held_out = record['validation']
-    return held_out['accuracy'], -held_out['loss']
+    return by_accuracy(record)

@@ -25,10 +25,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .architectures import max_tokens
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
 from .data import SPLITS, class_names, count_classes, load_data
+from .evaluate import mixed
 from .models import make_student
-from .optimizer import (LossNotFinite, adam, check_finite, chosen_precision, mixed,
-    put_rows_back,
-    take_step, train_occurring_rows)
+from .optimizer import (LossNotFinite, adam, check_finite, chosen_precision,
+    put_rows_back, take_step, train_occurring_rows)
 from distil_nb.runs import (best_epoch, load_state, processes, read_state, save_state,
     weights_fingerprint,
     work_folder)

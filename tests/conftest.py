@@ -23,6 +23,13 @@ def finish(process, timeout=240):
     out,err = process.communicate(timeout=timeout)
     return process.returncode, out, err
 
+def on_two_processes(script, *words):
+    "Run a script as torchrun does, on two processes; standard output."
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--local-addr', '127.0.0.1', '--nproc_per_node', '2', script, *words]
+    done = subprocess.run([str(o) for o in command], env=clean_env(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
 @pytest.fixture
 def run(capsys):
     "Run `distil-nb` in this process: exit status, standard output, standard error."

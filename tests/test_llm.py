@@ -3,7 +3,7 @@ import json, signal, subprocess, sys, time
 
 import pytest
 import torch
-from conftest import clean_env, last_json
+from conftest import clean_env, last_json, on_two_processes
 
 import distil_nb.kept_logits as kept_logits
 import distil_nb.llm as llm
@@ -156,7 +156,7 @@ def after(function):
     return both
 
 PHASES = {'responses': (llm, '_append', after(llm._append)), 'asking': (kept_logits, 'label_logits', kill),
-    'kept': (lm_distillation, 'run_task', kill), 'epoch': None, 'saving': (lm_distillation, 'save_checkpoint', kill)}
+    'kept': (lm_distillation, 'run_and_record', kill), 'epoch': None, 'saving': (lm_distillation, 'save_checkpoint', kill)}
 
 def parts(folder):
     "What must be the same: the weights to the byte, and all that the record says but times."
@@ -196,7 +196,7 @@ def test_damaged_kept_logits_are_made_again(tmp_path, folders, monkeypatch, caps
     for damage in ('cut', 'flipped', 'gone', 'other temperature'):
         out = tmp_path/damage
         with monkeypatch.context() as patched, pytest.raises(Killed):
-            patched.setattr(lm_distillation, 'run_task', kill)
+            patched.setattr(lm_distillation, 'run_and_record', kill)
             run(out)
         folder = tmp_path/f'{damage}.partial'/'kept'
         assert folder.exists()  # also where no response was asked for
@@ -217,7 +217,7 @@ def test_another_teacher_is_refused(tmp_path, folders, tokenizer, monkeypatch):
     save_checkpoint(load_lm(folders/'teacher')[0], tokenizer, tmp_path/'teacher')
     def run(**how): return distil_lm(tmp_path/'teacher', folders/'student', folders/'prompts.txt', tmp_path/'out', 'sequence', sampling=Sampling(8, 1.), settings=Settings(epochs=1), **how)
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(lm_distillation, 'run_task', kill)
+        patched.setattr(lm_distillation, 'run_and_record', kill)
         run()
     save_checkpoint(small_lm(tokenizer, 64, 2, seed=9), tokenizer, tmp_path/'teacher', overwrite=True)
     with pytest.raises(ValueError, match='another teacher'): run(resume=True)
@@ -249,12 +249,12 @@ from distil_nb.generation import Sampling
 from distil_nb.runs import processes, weights_fingerprint
 if __name__ == '__main__':
     folder,out = sys.argv[1:]
-    honest,said = lm_distillation.run_task,[]
+    honest,said = lm_distillation.run_and_record,[]
     def watched(*args):
-        model,history = honest(*args)
+        model,record = honest(*args)
         said.append(weights_fingerprint(model))
-        return model, history
-    lm_distillation.run_task = watched
+        return model, record
+    lm_distillation.run_and_record = watched
     for method in lm_distillation.METHODS:
         lm_distillation.distil_lm(f'{folder}/teacher', f'{folder}/student', f'{folder}/prompts.txt', f'{out}/{method}', method, top_k=8,
             settings=Settings(epochs=2, batch_size=8, accumulate=2, lr=1e-2, temperature=1.), sampling=Sampling(8, 1.))
@@ -264,9 +264,7 @@ if __name__ == '__main__':
 def test_two_processes(tmp_path, folders):
     "Both end with one model; one of them writes responses and keeps logits, and the other reads them."
     (tmp_path/'go.py').write_text(TWO)
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--local-addr', '127.0.0.1', '--nproc_per_node', '2', tmp_path/'go.py', folders, tmp_path]
-    done = subprocess.run(list(map(str, command)), env=clean_env(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    on_two_processes(tmp_path/'go.py', folders, tmp_path)
     first,second = ((tmp_path/f'said {i}').read_text() for i in (0, 1))
     assert first == second and len(set(first.split())) == 3
     assert not list(tmp_path.glob('*partial*')) and all((tmp_path/o/'record.json').exists() for o in METHODS)

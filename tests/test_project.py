@@ -82,6 +82,13 @@ def test_nothing_is_written_down_twice():
         assert re.fullmatch(r'[\w-]+>=[\d.]+', o), f'{o} has no lower bound'
         assert o.split('>=')[0].lower().replace('_', '-') in tested, f'{o} is not in constraints.txt'
 
+def test_every_mutant_has_its_place():
+    "A line that was reworded takes its mutant along; `places` exits where an old text is not there exactly once."
+    import mutants
+    found,listed = mutants.chapters(),tomllib.loads((ROOT/'tests/mutants.toml').read_text(encoding='utf-8'))['mutant']
+    placed = [m for name,cells in found.items() for o in mutants.places(cells, [m for m in listed if m['module'] == name]).values() for m in o]
+    assert len(placed) == len(listed)
+
 def test_workflows_are_pinned_and_may_only_read():
     for path in (ROOT/'.github'/'workflows').iterdir():
         flow = yaml.safe_load(path.read_text())

@@ -1,10 +1,9 @@
 "Every kind of training goes on where it was stopped, in whatever phase, and ends in the same bytes; and every kind runs on two processes."
-import subprocess, sys
 
 import pytest
 
 import distil_nb.train as train
-from conftest import clean_env
+from conftest import on_two_processes
 from distil_nb.core import Settings
 from distil_nb.data import load_data
 from distil_nb.qat import train_quantized
@@ -69,9 +68,7 @@ if __name__ == '__main__':
     train_sparse('sample', data, folder/'sparse', Sparsity(.5), 'sample', how)
     (folder/f'said {{processes().process_index}}').write_text(' '.join([str(len(steps)), *kept]))
 ''')
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--local-addr', '127.0.0.1', '--nproc_per_node', '2', str(script)]
-    done = subprocess.run(command, env=clean_env(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    on_two_processes(script)
     first,second = ((tmp_path/f'said {i}').read_text() for i in (0, 1))
     assert first == second and first.split()[0] == '9'  # 128 rows are 8 batches of 8 for each: windows of 3, 3 and 2, three times
     assert all((tmp_path/o/'record.json').exists() for o in ('distil', 'quantized', 'sparse'))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from conftest import ROOT, clean_env, finish, last_json, start
+from conftest import ROOT, clean_env, finish, last_json, on_two_processes, start
 
 def distil(urls, out, *more): return ['distil', '--data', urls, '--teacher', 'sample', '--out', out, *more]
 
@@ -80,10 +80,8 @@ if __name__ == '__main__':
     record = distil('sample', load_data({str(urls)!r}), {str(tmp_path/"out")!r}, settings=Settings(epochs=2))
     print('process', processes().process_index, 'of', processes().num_processes, len(steps), record['history'][-1]['validation']['loss'], flush=True)
 ''')
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--local-addr', '127.0.0.1', '--nproc_per_node', '2', str(script)]
-    done = subprocess.run(command, env=clean_env(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = sorted(o.split() for o in done.stdout.splitlines() if o.startswith('process'))
+    out = on_two_processes(script)
+    said = sorted(o.split() for o in out.splitlines() if o.startswith('process'))
     assert [o[:5] for o in said] == [['process', str(i), 'of', '2', '4'] for i in (0, 1)]  # 4 of 128/32*2 = 8 steps each
     assert said[0][5] == said[1][5]  # one model
     assert len(history(tmp_path/'out')) == 2 and not (tmp_path/'out.partial').exists()
