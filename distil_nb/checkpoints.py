@@ -240,6 +240,14 @@ def load_changed(
     return model
 
 # %% ../nbs/07_checkpoints.ipynb #cb87ea01
+def _counts_from_padding(model)->bool:
+    "Do positions begin behind the number of the padding token? Their table has a padding row then."
+    if not isinstance(model, nn.Module): return False
+    tokens = model.get_input_embeddings()
+    return any(isinstance(o, nn.Embedding) and o is not tokens and o.padding_idx is not None
+        for o in model.modules())
+
+# %% ../nbs/07_checkpoints.ipynb #a19803f1
 def _mend_padding(model, tokenizer:PreTrainedTokenizerBase, where:str):
     "Let model and tokenizer have one padding token."
     c = model.config
@@ -250,7 +258,8 @@ def _mend_padding(model, tokenizer:PreTrainedTokenizerBase, where:str):
         if tokenizer.pad_token is None:
             raise CompressionError(f'the tokenizer of {where} has no padding token',
                 'set its pad_token')
-    c.get_text_config().pad_token_id = c.pad_token_id = tokenizer.pad_token_id
+    if c.pad_token_id is None or not _counts_from_padding(model):
+        c.get_text_config().pad_token_id = c.pad_token_id = tokenizer.pad_token_id
 
 # %% ../nbs/07_checkpoints.ipynb #cf730020
 def reconcile(
