@@ -17,7 +17,8 @@ from importlib.resources import files
 from pathlib import Path
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, atomic_path, hub_answers, quiet, readable, write_json
+from .core import CompressionError, hub_answers, quiet, readable
+from .writing import atomic_path, write_json
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
