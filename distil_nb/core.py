@@ -6,13 +6,14 @@ Docs: https://distil-nb.github.io/distil_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['RUN_SLOW', 'passive_threads', 'one_line', 'CompressionError', 'set_seed', 'default_device', 'count_parameters',
-           'Settings', 'check_settings', 'optional', 'progress', 'quiet', 'hub_answers', 'readable']
+           'Settings', 'check_settings', 'optional', 'registered', 'progress', 'quiet', 'hub_answers', 'readable']
 
 # %% ../nbs/00_core.ipynb #f3f5fd59
 import logging, math, numbers, os, random, sys, threading, warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Iterable
 
 import httpx
@@ -148,6 +149,13 @@ def optional(
         raise CompressionError(f'{package} is not installed',
             f"pip install 'distil_nb[{extra}]'") from e
 
+# %% ../nbs/00_core.ipynb #dc491610
+def registered(
+    group:str,  # Such as `distil_nb.changes` or `distil_nb.formats` (see *Checkpoints*)
+)->dict:  # Name to entry point; `load()` gives what is registered
+    "What installed packages have registered."
+    return {o.name: o for o in entry_points(group=group)}
+
 # %% ../nbs/00_core.ipynb #13d600aa
 def progress(
     steps:Iterable,  # What to go through
@@ -171,7 +179,7 @@ def _quiet_transformers():
         remarks.set_verbosity(level)
         if bars: remarks.enable_progress_bar()
 
-# %% ../nbs/00_core.ipynb #25fd4b4c
+# %% ../nbs/00_core.ipynb #dca0d29a
 @contextmanager
 def _quiet_datasets():
     "No remarks of datasets inside the block; its bars on a terminal only."
@@ -184,7 +192,7 @@ def _quiet_datasets():
         datasets.logging.set_verbosity(level)
         if not off: datasets.enable_progress_bars()
 
-# %% ../nbs/00_core.ipynb #1b08cddb
+# %% ../nbs/00_core.ipynb #99a4c99f
 @contextmanager
 def quiet():
     """No remarks or loading bars of transformers and datasets inside the block; download bars stay
@@ -197,7 +205,7 @@ def _ask_hub(seconds:float, answers:list):
     from huggingface_hub import constants
     with suppress(httpx.HTTPError): answers.append(httpx.head(constants.ENDPOINT, timeout=seconds))
 
-# %% ../nbs/00_core.ipynb #2d3a35a5
+# %% ../nbs/00_core.ipynb #1e03d999
 def hub_answers(
     seconds:float=3.,  # How long to wait for an answer
 )->bool:  # `True` also when `HF_HUB_OFFLINE=1` says that the local cache is to be used instead
