@@ -196,6 +196,15 @@ def new_student(
     with quiet(): return auto.from_config(config, trust_remote_code=False).eval()
 
 # %% ../nbs/08_models.ipynb #64959d25
+def _pretrained_student(teacher:PreTrainedModel, student:str|Path)->tuple:
+    "A pretrained model, or the story's, with a new head for the teacher's classes; its tokenizer."
+    classes = teacher.config.num_labels
+    if str(student) == 'story': model,own = story_student(classes)
+    else: model,own = load_checkpoint(student, new_head=True, num_labels=classes)
+    model.config.id2label,model.config.label2id = teacher.config.id2label,teacher.config.label2id
+    return model, own
+
+# %% ../nbs/08_models.ipynb #a5c1bd77
 def make_student(
     teacher:PreTrainedModel,  # Gives its layers, classes and their names
     tokenizer:PreTrainedTokenizerBase,  # The teacher's
@@ -205,15 +214,9 @@ def make_student(
     "The student to be trained: from the teacher's layers, or from a pretrained model."
     if student is not None and keep is not None:
         raise CompressionError('both --student and --keep-layers were given', 'choose one')
-    if student is None:
-        chosen = spread_layers(teacher.config.num_hidden_layers) if keep is None else keep
-        return keep_layers(teacher, chosen), tokenizer
-    classes = teacher.config.num_labels
-    story = str(student) == 'story'
-    model,own = story_student(classes) if story else load_checkpoint(student, new_head=True,
-        num_labels=classes)
-    model.config.id2label,model.config.label2id = teacher.config.id2label,teacher.config.label2id
-    return model, own
+    if student is not None: return _pretrained_student(teacher, student)
+    if keep is None: keep = spread_layers(teacher.config.num_hidden_layers)
+    return keep_layers(teacher, keep), tokenizer
 
 # %% ../nbs/08_models.ipynb #e76e0d9b
 def weight_files(

@@ -40,6 +40,17 @@ def _foreign(folder:Path)->str:
     return next((o for o in found if not any(fnmatch(Path(o).name, p) for p in _OURS)), '')
 
 # %% ../nbs/01_writing.ipynb #e503d295
+def _check_existing(target:Path, overwrite:bool):
+    "Refuse to write over something that is there."
+    if not overwrite:
+        raise CompressionError(f'{target} exists already',
+            'choose another --out, or add --overwrite')
+    if target.is_dir() and (other := _foreign(target)):
+        raise CompressionError(
+            f'{target} holds {other}, not written by distil_nb, which --overwrite does not touch',
+            'choose another --out, or move it away')
+
+# %% ../nbs/01_writing.ipynb #d40884ce
 def check_target(
     target:str|Path,  # File or folder to be written
     overwrite:bool=False,  # May an existing result be replaced?
@@ -48,14 +59,7 @@ def check_target(
     target = Path(target)
     if target.is_symlink():
         raise CompressionError(f'{target} is a symbolic link', 'give the folder that it stands for')
-    if not target.exists(): return target
-    if not overwrite:
-        raise CompressionError(f'{target} exists already',
-            'choose another --out, or add --overwrite')
-    if target.is_dir() and (other := _foreign(target)):
-        raise CompressionError(
-            f'{target} holds {other}, not written by distil_nb, which --overwrite does not touch',
-            'choose another --out, or move it away')
+    if target.exists(): _check_existing(target, overwrite)
     return target
 
 # %% ../nbs/01_writing.ipynb #6f47158b
