@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Callable
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, atomic_path, progress, readable
+from .core import CompressionError, progress, readable
+from .writing import atomic_path
 import numpy as np
 import torch
 from torch import Tensor

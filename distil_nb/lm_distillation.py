@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, check_target, count_parameters
+from .core import CompressionError, Settings, count_parameters
+from .writing import check_target
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -27,9 +28,8 @@ from .checkpoints import check_floats, save_checkpoint
 from .generation import Sampling, generate
 from .kept_logits import KINDS, KeptLogits, bucketed, check_top_k, divergence, keep_top_k
 from .llm import generate_responses, held_out, read_prompts, trouble, usable
-from distil_nb.lm import (LanguageTask, given_lm, label_logits, lm_batch, lm_rows, perplexity,
-    token_agreement,
-    train_lm)
+from .lm import (LanguageTask, given_lm, label_logits, lm_batch, lm_rows, perplexity,
+    token_agreement, train_lm)
 from .prune import gate_scores
 from .runs import processes, weights_fingerprint, work_folder
 from .tasks import Task

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, atomic_path
+from .core import CompressionError
+from .writing import atomic_path
 import pandas as pd
 import torch
 from accelerate import PartialState

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Callable
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, atomic_path, set_seed
+from .core import CompressionError, Settings, set_seed
+from .writing import atomic_path
 import numpy as np
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase

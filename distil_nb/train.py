@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Callable
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import Settings, check_target, count_parameters, progress, set_seed
+from .core import Settings, count_parameters, progress, set_seed
+from .writing import check_target
 import numpy as np
-import torch
-import torch.distributed
+import torch, torch.distributed
 from datasets import DatasetDict
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
