@@ -12,7 +12,7 @@ __all__ = ['ARCHITECTURES', 'MATRICES', 'Architecture', 'matrix', 'set_matrix', 
 # %% ../nbs/06_architectures.ipynb #8218c5e8
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 # %% ../nbs/06_architectures.ipynb #0af38053
@@ -33,7 +33,7 @@ class Architecture:
     out:str  # Linear layer whose columns belong to heads
     up:tuple[str,...]  # Linear layers whose rows are neurons
     down:str  # Linear layer whose columns are neurons
-    norm:str=''  # Norm behind the attention; where the head reads one token, others may end here
+    norm:str=''  # First norm that sees one token alone: behind the attention, or before `up`
     end:str=''  # Norm at the end of a layer
     neurons:str='intermediate_size'  # Number of neurons, in the configuration
 
@@ -47,12 +47,13 @@ _DISTILBERT = Architecture('transformer.layer', tuple(f'attention.{o}_lin' for o
     'hidden_dim')
 _LLAMA = Architecture('layers', (), '', ('mlp.gate_proj', 'mlp.up_proj'), 'mlp.down_proj')
 _GPT2 = Architecture('h', (), '', ('mlp.c_fc',), 'mlp.c_proj', neurons='n_inner')
+_ROBERTA_PRE = replace(_BERT, norm='intermediate.LayerNorm', end='')  # norms stand in front
 
 # %% ../nbs/06_architectures.ipynb #2cde501f
 ARCHITECTURES = {
-    **dict.fromkeys(('bert', 'roberta', 'xlm-roberta', 'camembert'), _BERT),
+    **dict.fromkeys(('bert', 'roberta', 'xlm-roberta', 'camembert', 'ernie'), _BERT),
     **dict.fromkeys(('llama', 'qwen2', 'qwen3'), _LLAMA),
-    'distilbert': _DISTILBERT, 'gpt2': _GPT2}
+    'distilbert': _DISTILBERT, 'gpt2': _GPT2, 'roberta-prelayernorm': _ROBERTA_PRE}
 
 # %% ../nbs/06_architectures.ipynb #67d06e46
 MATRICES = (nn.Linear, Conv1D)
@@ -73,12 +74,18 @@ def set_matrix(
     layer.weight.data = turned.clone(memory_format=torch.contiguous_format)
 
 # %% ../nbs/06_architectures.ipynb #6fd9b70a
+def _is_linear(part)->bool:
+    "Has it a matrix to multiply with, whoever wrote its class?"
+    weight = getattr(part, 'weight', None)
+    return isinstance(part, MATRICES) or ('Linear' in type(part).__name__
+        and isinstance(weight, Tensor) and weight.dim() == 2)
+
+# %% ../nbs/06_architectures.ipynb #69100b96
 def _misfit(layer:nn.Module, row:Architecture)->str:
     "What in a layer is not as the row says; empty if all is."
     parts = dict(layer.named_modules())
     named = [o for o in (*row.heads, row.out, *row.up, row.down) if o]
-    wrong = [o for o in named if not isinstance(parts.get(o), MATRICES)
-        and 'Linear' not in type(parts.get(o)).__name__]
+    wrong = [o for o in named if not _is_linear(parts.get(o))]
     if wrong: return f'has no linear layer {wrong[0]}'
     if missing := [o for o in (row.norm, row.end) if o and o not in parts]:
         return f'has no {missing[0]}'
@@ -131,7 +138,6 @@ def neurons(
     "How many neurons a configuration says there are."
     return getattr(config, ARCHITECTURES[config.model_type].neurons) or 4*config.hidden_size
 
-# %% ../nbs/06_architectures.ipynb #2c868449
 def set_neurons(
     config,  # Of a model with a row; is changed
     n:int,  # In each layer

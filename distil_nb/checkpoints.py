@@ -201,16 +201,31 @@ def save_changed(
 def note_change(
     model:PreTrainedModel,  # That was changed
     kind:str,  # As it is registered
-    details:dict|None,  # What `rebuild` needs, as JSON; `None`: the configuration says it all
+    details:dict|None,  # What `rebuild` needs, fit for JSON; `None`: the configuration says it all
 )->PreTrainedModel:  # The same, in evaluation mode
     "Keep with a model what was done to it; an earlier note of the same kind goes."
+    try: details = json.loads(json.dumps(details))  # as they will be read again
+    except (TypeError, ValueError) as e:
+        raise CompressionError(f'details of the change {kind!r} are not fit for JSON ({e})',
+            'give numbers, texts, lists') from e
     changes = [o for o in getattr(model, 'compression', []) if o['kind'] != kind]
-    model.compression = changes + ([] if details is None else [dict(kind=kind, **details)])
+    if details is not None: changes.append(dict(kind=kind) | details | dict(kind=kind))
+    model.compression = changes
     model.__dict__.pop('save_pretrained', None)
     if model.compression: model.save_pretrained = partial(save_changed, model)
     return model.eval()
 
 # %% ../nbs/07_checkpoints.ipynb #9d9b0a95
+def _repeat(model:nn.Module, change:dict, known):
+    "Give a model the shape that a change gave it; `known` is the entry point of its kind."
+    try: known.load()(model, **change)
+    except CompressionError: raise
+    except Exception as e:  # of whoever registered the kind
+        raise CompressionError(f'{known.value} cannot repeat the change {change["kind"]!r} '
+            f'({type(e).__name__}: {e})',
+            'mend compression.json, or the package that registers the kind') from e
+
+# %% ../nbs/07_checkpoints.ipynb #25e32caf
 def _rebuilt(folder:Path, config)->tuple[PreTrainedModel,list[dict]]:
     "A model in the shape that `compression.json` tells, weights not yet filled in; its changes."
     changes = json.loads((folder/'compression.json').read_text(encoding='utf-8'))['changes']
@@ -220,7 +235,7 @@ def _rebuilt(folder:Path, config)->tuple[PreTrainedModel,list[dict]]:
             'install the package that registers it, or the version of distil_nb that wrote it')
     auto = AutoModelForCausalLM if writes_text(config) else AutoModelForSequenceClassification
     model = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
-    for change in changes: known[change['kind']].load()(model, **change)
+    for change in changes: _repeat(model, change, known[change['kind']])
     return model, changes
 
 # %% ../nbs/07_checkpoints.ipynb #b0fe6ac3
@@ -422,7 +437,8 @@ def given(
 def check_floats(
     model,  # From `load_checkpoint`
 ):
-    "Refuse a model that is quantized already, or an ONNX file."
+    """Refuse a model that is quantized already, or an ONNX file. A kind of integers that another
+    package adds says so with an attribute `is_quantized` of the model."""
     way_out = 'give the checkpoint that it was made from'
     if not isinstance(model, nn.Module):
         raise CompressionError('an ONNX file cannot be changed', way_out)

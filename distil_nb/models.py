@@ -122,8 +122,8 @@ def keep_layers(
     """A shallower copy: chosen layers and all else. Sanh et al. 2019 (arXiv 1910.01108), section 3.
     `CompressionError` if it does not compute what the given model computes through these layers."""
     check_layers(keep, model.config.num_hidden_layers)
-    if getattr(model, 'compression', []):
-        raise CompressionError('layers of a pruned or quantized model cannot be left out',
+    if changes := [o['kind'] for o in getattr(model, 'compression', [])]:
+        raise CompressionError(f'a model with {changes[0]} cannot lose layers',
             'leave out layers first, then go on with what is left')
     # ALBERT: one layer, used again and again
     if getattr(model.config, 'num_hidden_groups', 0) == 1:
