@@ -1,9 +1,10 @@
-"""How long five epochs of distillation take on the CPU: three ways side by side, in one process, on the same rows.
+"""How long five epochs of distillation take on the CPU: ways side by side, in one process, on the same rows.
 
 - `story`: the loop as published. Every text padded to 512 tokens, the teacher run in every step, `torch.optim.Adam`; after each
   epoch both models on the test split, padded too, and at the end both on the validation split.
 - `trainer`: `transformers.Trainer`, dynamic padding, grouped by length, the teacher in every step, its default optimizer. Evaluation
   as lean as it can be: the student on test after each epoch and on validation at the end, the teacher once, at the speed of ours.
+- `trainer_bf16`: the same in bfloat16, where ours trains in it (`--precision`).
 - `ours`: `distil_nb`. Every text put to the teacher once, then batches of like length; the student on both held-out splits after
   each epoch; the best epoch kept on disk (`rest`, with the set-up).
 
@@ -21,12 +22,12 @@ Memory is measured in fresh processes on the same 64 rows, two epochs: the Train
 moments, so that only the second epoch shows its peak. After the release of our teacher, malloc is told to hand back what it keeps.
 
     python benchmarks/speed.py [--data SOURCE --tokenizer FOLDER] [--steps 16] [--json] [--out [FOLDER]]"""
-import argparse, copy, ctypes, gc, json, os, subprocess, sys, tempfile, time
+import argparse, copy, ctypes, gc, json, os, subprocess, sys, tempfile, threading, time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
-os.environ['ACCELERATE_USE_CPU'] = '1'  # all three on the CPU, whatever else the machine has
+os.environ['ACCELERATE_USE_CPU'] = '1'  # all on the CPU, whatever else the machine has
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -120,6 +121,21 @@ def story(
         with torch.no_grad(): return [o(**batch(rows)[0]).logits.argmax(-1) for o in (teacher, student)]
     return step, evaluate
 
+class Turn(threading.Thread):
+    "Work that pauses where it says so, and goes on when it is its turn again: one of the two runs at any time."
+    def __init__(self, work:Callable):  # Is given a function that pauses
+        super().__init__(daemon=True)
+        self.work,self.mine,self.theirs = work,threading.Semaphore(0),threading.Semaphore(0)
+    def run(self):
+        self.mine.acquire()
+        try: self.work(self.pause)
+        finally: self.theirs.release()
+    def pause(self):
+        self.theirs.release(); self.mine.acquire()
+    def take(self):
+        "Let it go on to its next pause, or to its end."
+        if self.is_alive(): self.mine.release(); self.theirs.acquire()
+
 class TeacherTrainer(Trainer):
     "A Trainer that asks its teacher in every step."
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -146,11 +162,12 @@ def run_trainer(
     *callbacks:TrainerCallback,  # Told of each step
     strategy:str='group_by_length',  # How it deals batches
     epochs:int=1,  # Passes over the rows
+    bf16:bool=False,  # In bfloat16?
 ):
     "`transformers.Trainer` with its defaults, in silence."
     with tempfile.TemporaryDirectory() as folder:
         args = TrainingArguments(folder, per_device_train_batch_size=BATCH, learning_rate=1e-4, num_train_epochs=epochs, use_cpu=True, disable_tqdm=True,
-            train_sampling_strategy=strategy, dataloader_pin_memory=False, logging_strategy='no', save_strategy='no', report_to='none')
+            train_sampling_strategy=strategy, dataloader_pin_memory=False, logging_strategy='no', save_strategy='no', report_to='none', bf16=bf16)
         trainer = TeacherTrainer(student, args, DataCollatorWithPadding(tokenizer), rows, processing_class=tokenizer, callbacks=[*callbacks])
         trainer.remove_callback(PrinterCallback)
         trainer.teacher = teacher
@@ -179,7 +196,8 @@ class Bench:
         ends = np.cumsum([len(data[o]) for o in SPLITS])
         self.split = dict(zip(SPLITS, np.split(np.arange(ends[-1]), ends[:-1])))
         dealt = cut(LengthGroupedSampler(BATCH, lengths=self.lengths[self.split['train']].tolist()))  # the Trainer's own sampler
-        self.samples = self.story_passes() | dict(trainer=Sample(dealt, self.lengths, None, steps)) | self.our_passes(data)
+        ways = ['trainer'] + ['trainer_bf16']*(chosen_precision(precision) == 'bf16')
+        self.samples = self.story_passes() | {o: Sample(dealt, self.lengths, None, steps) for o in ways} | self.our_passes(data)
 
     def story_passes(self)->dict[str,Sample]:
         def padded(rows)->tuple[dict,Tensor]:
@@ -215,17 +233,26 @@ class Bench:
             labelling=Sample(asked, self.lengths, ask(self.teacher, chosen_precision(self.precision)), self.steps),
             scoring=Sample(asked, self.lengths, ask(self.student, 'no'), self.steps))
 
+    def run_trainer(self, name:str, between:Callable):
+        "Time a Trainer on its sample; between its steps others take their turns."
+        sample = self.samples[name]
+        rows = self.rows.select([i for b in sample.order for i in sample.batches[b]])  # in this order it cuts the batches of the sample
+        run_trainer(self.teacher, copy.deepcopy(self.student), rows, self.tokenizer, Turns(sample.times, between), strategy='sequential', bf16=name.endswith('bf16'))
+
     def measure(self):
         "Run the Trainer on its sample; between its steps the others do theirs."
         sample,third = self.samples['trainer'],-(-self.steps//3)
+        second = Turn(lambda pause: self.run_trainer('trainer_bf16', pause)) if 'trainer_bf16' in self.samples else None
+        if second: second.start()
         def between():
             done = len(sample.times)
             print(f'round {done} of {len(sample.order)}', file=sys.stderr)
             for name in ('ours', 'all_rows', 'labelling', 'scoring'): self.samples[name].turn()
+            if second: second.take()
             if done%third == 1%third: self.samples['story'].turn()
             self.gflops.append(best_gflops())
-        rows = self.rows.select([i for b in sample.order for i in sample.batches[b]])  # in this order the Trainer cuts the batches of the sample
-        run_trainer(self.teacher, copy.deepcopy(self.student), rows, self.tokenizer, Turns(sample.times, between), strategy='sequential')
+        self.run_trainer('trainer', between)
+        if second: second.take()  # to its end
         self.samples['story_evaluation'].turn()
         with tempfile.TemporaryDirectory() as tmp:
             self.keep = seconds(save_checkpoint, self.student, self.tokenizer, f'{tmp}/best')
@@ -233,11 +260,11 @@ class Bench:
 
     def parts(self)->dict[str,dict]:
         "Seconds of five epochs, by way and part."
-        story,evaluation,trainer,ours = (self.samples[o].project() for o in ('story', 'story_evaluation', 'trainer', 'ours'))
+        story,evaluation,ours = (self.samples[o].project() for o in ('story', 'story_evaluation', 'ours'))
         teacher,student = ({k: self.samples[o].project(v) for k,v in self.batches_of.items()} for o in ('labelling', 'scoring'))
         lean = EPOCHS*student['test'] + student['validation'] + teacher['test'] + teacher['validation']
-        return dict(story=dict(training=EPOCHS*story, labelling=0., evaluation=evaluation, rest=0.),
-            trainer=dict(training=EPOCHS*trainer, labelling=0., evaluation=lean, rest=0.),
+        trainers = {o: dict(training=EPOCHS*self.samples[o].project(), labelling=0., evaluation=lean, rest=0.) for o in self.samples if o.startswith('trainer')}
+        return dict(story=dict(training=EPOCHS*story, labelling=0., evaluation=evaluation, rest=0.), **trainers,
             ours=dict(training=EPOCHS*ours, labelling=sum(teacher.values()), evaluation=EPOCHS*(student['test'] + student['validation']),
                       rest=self.set_up + EPOCHS*self.keep + self.reload))
 
@@ -295,7 +322,7 @@ def report(
     "Figures, and what they were measured on."
     parts,peak,useful = bench.parts(),float(np.median(bench.gflops)),bench.useful_gflops()
     total = {k: sum(o.values()) for k,o in parts.items()}
-    return dict(ratio_story=total['story']/total['ours'], ratio_trainer=total['trainer']/total['ours'], peak_share=useful/peak,
+    return dict(ratio_story=total['story']/total['ours'], ratio_trainer=total['trainer']/total['ours'], ratio_trainer_bf16=total['trainer_bf16']/total['ours'] if 'trainer_bf16' in total else None, peak_share=useful/peak,
         occurring_rows=bench.samples['all_rows'].project()/bench.samples['ours'].project(), precision=chosen_precision(bench.precision), seconds=total, parts=parts,
         peak_gflops=peak, peak_gflops_range=[min(bench.gflops), max(bench.gflops)], useful_gflops=useful, memory_mb=memories, samples={k: o.summary() for k,o in bench.samples.items()}, data=options.data,
         tokenizer=options.tokenizer, rows={k: len(o) for k,o in bench.split.items()}, epochs=EPOCHS, batch_size=BATCH, machine=machine())
@@ -313,10 +340,10 @@ def show(r:dict):
     print('\nTimed of each pass:\n', pd.DataFrame(r['samples']).T.astype(dict(batches=int, timed=int)).round(2).to_string(), sep='')
 
 def chart(r:dict)->plt.Figure:
-    "The three times, on a logarithmic axis."
+    "The times, on a logarithmic axis."
     names,values = zip(*r['seconds'].items())
     fig,ax = plt.subplots(figsize=(7, 2.2))
-    ax.bar_label(ax.barh(names, values, color=['C0', 'C1', 'C2']), [f'{v:,.0f} s' for v in values], padding=4)
+    ax.bar_label(ax.barh(names, values, color=[f'C{i}' for i in range(len(names))]), [f'{v:,.0f} s' for v in values], padding=4)
     ax.set(xscale='log', xlabel=f'seconds for {EPOCHS} epochs of {r["rows"]["train"]} rows, {r["machine"]["threads"]} threads', xlim=(min(values)/4, 4*max(values)))
     ax.invert_yaxis(); fig.tight_layout(); plt.close(fig)
     return fig

@@ -308,7 +308,7 @@ def lm_scores(
 def _same_teacher(note:Path, name:str):
     "Responses and probabilities of another teacher are not gone on with."
     if not processes().is_main_process: return
-    if note.exists() and note.read_text(encoding='utf-8') != name:
+    if note.exists() and note.read_bytes() != name.encode():
         raise CompressionError(f'{note.parent} is from a run with another teacher',
             'give the same, or leave out --resume to start anew')
     note.write_text(name, encoding='utf-8')
