@@ -9,6 +9,7 @@ __all__ = ['calibrate', 'quantize_nf4']
 
 # %% ../nbs/20_calibrate.ipynb #92e995c5
 import math, tempfile
+from contextlib import contextmanager
 
 # *core* comes before transformers: it keeps the imports quiet
 from .core import CompressionError, optional, progress, quiet
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# %% ../nbs/20_calibrate.ipynb #29bad867
 from .architectures import MATRICES, max_tokens
 from .checkpoints import check_floats, save_checkpoint
 from .data import column
@@ -26,17 +29,26 @@ from .tokens import cut_by_length, pad, tokenize
 # %% ../nbs/20_calibrate.ipynb #418cd01d
 class _Range:
     "Watches the inputs of one layer: extremes, and a sample of the values."
-    def __init__(self):
-        self.low,self.high,self.seen = math.inf,-math.inf,[]
+    def __init__(self): self.low,self.high,self.seen = math.inf,-math.inf,[]
 
     def __call__(self, layer, inputs):
         x = inputs[0].detach().flatten()
         self.low,self.high = min(self.low, x.min().item()),max(self.high, x.max().item())
         self.seen.append(x[torch.randint(len(x), (8192,))])
 
-    def reach(self, share:float)->tuple[float,float]:
+    def reach(self, share:float)->tuple[float,float]:  # of the values that lie within, either side
         if share == 1: return self.low, self.high
         return tuple(np.quantile(torch.cat(self.seen).numpy(), [1 - share, share]).tolist())
+
+# %% ../nbs/20_calibrate.ipynb #18d0b4e7
+@contextmanager
+def _watched(layers:dict):
+    "Inside the block, see what goes into some layers; gives the range of each."
+    ranges = {name: _Range() for name in layers}
+    hooks = [o.register_forward_pre_hook(ranges[name]) for name,o in layers.items()]
+    try: yield ranges
+    finally:
+        for o in hooks: o.remove()
 
 # %% ../nbs/20_calibrate.ipynb #8b82b517
 def _check_calibration(share:float, rows:Dataset):
@@ -45,6 +57,13 @@ def _check_calibration(share:float, rows:Dataset):
         raise CompressionError(f'share must be above 0.5 and at most 1, got {share}')
     if not len(rows):
         raise CompressionError('there are no rows to calibrate with', 'give some training texts')
+
+# %% ../nbs/20_calibrate.ipynb #32b15ba7
+def _batches(model, tokenizer, rows:Dataset):
+    "Texts of one length at a time: padding would count."
+    encoded = tokenize(rows, tokenizer, max_tokens(model, tokenizer)).remove_columns('text')
+    parts = cut_by_length(column(encoded, 'length'), 32, spare=0)
+    for part in progress(parts, 'calibrating'): yield pad(inputs_of(encoded, part), tokenizer)
 
 # %% ../nbs/20_calibrate.ipynb #013cd741
 @torch.inference_mode()
@@ -60,18 +79,28 @@ def calibrate(
     "See how far the activations reach. Wu et al. 2020 (arXiv 2004.09602), section 3."
     _check_calibration(share, rows)
     rows = rows.shuffle(seed).select(range(min(limit, len(rows))))
-    encoded = tokenize(rows, tokenizer, max_tokens(model, tokenizer)).remove_columns('text')
-    parts = cut_by_length(column(encoded, 'length'), 32, spare=0)  # no padding: it would count
     layers = {k: o for k,o in quantizable(model, scheme).items() if isinstance(o, MATRICES)}
-    watch = {name: _Range() for name in layers}
-    hooks = [o.register_forward_pre_hook(watch[name]) for name,o in layers.items()]
     torch.manual_seed(seed)
-    try:
-        for part in progress(parts, 'calibrating'):
-            model(**pad(inputs_of(encoded, part), tokenizer))
-    finally:
-        for o in hooks: o.remove()
-    return {name: o.reach(share) for name,o in watch.items()}
+    with _watched(layers) as ranges:
+        for batch in _batches(model, tokenizer, rows): model(**batch)
+    return {name: o.reach(share) for name,o in ranges.items()}
+
+# %% ../nbs/20_calibrate.ipynb #d820120c
+def _check_nf4(model:PreTrainedModel):
+    "Refuse what bitsandbytes cannot quantize."
+    check_floats(model)
+    if getattr(model, 'compression', []):
+        raise CompressionError('bitsandbytes cannot quantize a model whose shape has been changed',
+            'take weight-int4')
+    optional('bitsandbytes', 'nf4')
+
+# %% ../nbs/20_calibrate.ipynb #b5637dc6
+def _nf4()->dict:
+    "What transformers is told."
+    from transformers import BitsAndBytesConfig
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4',
+        bnb_4bit_compute_dtype=torch.float32, llm_int8_skip_modules=[*HEADS])
+    return dict(quantization_config=config, dtype=torch.float32, device_map='cpu')
 
 # %% ../nbs/20_calibrate.ipynb #02b581bf
 def quantize_nf4(
@@ -79,17 +108,8 @@ def quantize_nf4(
     tokenizer:PreTrainedTokenizerBase,  # Goes through the checkpoint in between
 )->PreTrainedModel:  # A new model, linear layers in NF4, embeddings and head in floats
     "4-bit NormalFloat. Dettmers et al. 2023 (arXiv 2305.14314), section 3."
-    check_floats(model)
-    if getattr(model, 'compression', []):
-        raise CompressionError('bitsandbytes cannot quantize a model whose shape has been changed',
-            'take weight-int4')
-    optional('bitsandbytes', 'nf4')
-    from transformers import BitsAndBytesConfig
-    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4',
-        bnb_4bit_compute_dtype=torch.float32,
-        llm_int8_skip_modules=[*HEADS])
+    _check_nf4(model)
     with tempfile.TemporaryDirectory() as tmp, quiet():
         save_checkpoint(model, tokenizer, f'{tmp}/float')
-        return type(model).from_pretrained(f'{tmp}/float', dtype=torch.float32,
-            quantization_config=config,
-            device_map='cpu', trust_remote_code=False).eval()
+        read = type(model).from_pretrained
+        return read(f'{tmp}/float', trust_remote_code=False, **_nf4()).eval()

@@ -19,6 +19,8 @@ from typing import Annotated, Optional
 import typer
 from fastcore.docments import docments
 from typer.exceptions import TyperException
+
+# %% ../nbs/36_cli.ipynb #726fb59c
 from .commands import (check_apart, check_cuts, check_quantizing, cut, demo_results,
     demo_students, hand_over, layer_numbers, load_rows, measure_model, planned_scheme,
     planned_zeros, predict_texts, prune_and_recover, quantize_model)
@@ -47,6 +49,7 @@ class Common:
     resume:bool=False  # Go on with an interrupted run
     as_json:bool=False  # Print the record as JSON
 
+# %% ../nbs/36_cli.ipynb #8cdde05f
 def separate(
     options:dict,  # From the command line
 )->tuple[Common,Settings]:  # The same, checked
@@ -63,12 +66,14 @@ def _described(parameter, comment:str):
     if option: told = _option(parameter.name, kind, comment)
     return parameter.replace(annotation=told, kind=parameter.KEYWORD_ONLY)
 
+# %% ../nbs/36_cli.ipynb #ac99eb76
 def _training_options(without:tuple)->list:
     "Parameters for what every training can be told."
     docs = docments(Common) | docments(Settings)
     wanted = [o for o in (*fields(Common), *fields(Settings)) if o.name not in without]
     kind = inspect.Parameter.KEYWORD_ONLY
-    def made(o): return inspect.Parameter(o.name, kind, default=o.default, annotation=o.type)
+    def made(o):  # field of a dataclass
+        return inspect.Parameter(o.name, kind, default=o.default, annotation=o.type)
     return [_described(made(o), docs[o.name]) for o in wanted]
 
 # %% ../nbs/36_cli.ipynb #10e30d3c
@@ -77,7 +82,7 @@ def command(
     without:tuple=(),  # Options of training that the command has no use for, or has itself
 ):
     "Register a function as a command; the comments of its parameters become its help."
-    def register(f):
+    def register(f):  # any function
         docs,given = docments(f),inspect.signature(f).parameters.values()
         described = [_described(p, docs[p.name]) for p in given if p.kind is not p.VAR_KEYWORD]
         if len(described) < len(given):  # it takes `**options`
@@ -97,9 +102,7 @@ def fail(
     print(f'distil-nb: {one_line(str(message), 1000)}', file=sys.stderr)
     return status
 
-def say(
-    text:str,  # One line of progress
-):
+def say(text:str):  # One line of progress
     "Tell on standard error how things stand."
     print(text, file=sys.stderr, flush=True)
 
@@ -112,6 +115,7 @@ def given(
     option = next((o for o in args[:-1] if f"'{o}'" in error.format_message()), None)
     return f' (given: {args[args.index(option) + 1]!r})' if option else ''
 
+# %% ../nbs/36_cli.ipynb #18a5d796
 @contextmanager
 def deaf(
     args:list[str],  # Words of the command line
@@ -159,7 +163,7 @@ def scores_table(
     "Scores side by side, in per cent."
     import pandas as pd
     shown = 'accuracy', 'precision', 'recall', 'f1'
-    def row(s): return {k: round(100*s[k], 2) for k in shown} | dict(rows=s['n'])
+    def row(s): return {k: round(100*s[k], 2) for k in shown} | dict(rows=s['n'])  # of one split
     rows = {(split, model): row(s) for model,splits in scores.items() for split,s in splits.items()}
     return pd.DataFrame(rows).T.sort_index(ascending=False).astype(dict(rows=int))
 

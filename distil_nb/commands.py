@@ -78,6 +78,15 @@ def planned_scheme(
     if any(o not in (None, False) for o in changes.values()):
         raise CompressionError('nf4 has no further options', 'leave them out, or take weight-int4')
 
+# %% ../nbs/35_commands.ipynb #2045b605
+def _check_qat(cannot:str|None, qat:bool, data, teacher):
+    "Refuse to train what cannot be trained or has no data; and a teacher without training."
+    if qat and cannot: raise CompressionError(f'{cannot} cannot be trained',
+        'take dynamic-int8 or a weight-… scheme, or leave out --qat')
+    if qat and not data: raise CompressionError('--qat needs --data', 'give the training data')
+    if teacher and not qat: raise CompressionError('--teacher was given without --qat',
+        'add --qat, or leave the teacher out')
+
 # %% ../nbs/35_commands.ipynb #ca58a060
 def check_quantizing(
     plan,  # From `planned_scheme`
@@ -87,16 +96,22 @@ def check_quantizing(
 ):
     "Refuse a scheme that lacks something, or cannot be trained."
     static = plan is not None and plan.activations == 'static'
-    if qat and (plan is None or static):
-        raise CompressionError(f'{"static-int8" if static else "nf4"} cannot be trained',
-            'take dynamic-int8 or a weight-… scheme, or leave out --qat')
-    if qat and not data: raise CompressionError('--qat needs --data', 'give the training data')
-    if teacher and not qat:
-        raise CompressionError('--teacher was given without --qat',
-            'add --qat, or leave the teacher out')
+    cannot = 'nf4' if plan is None else 'static-int8' if static else None
+    _check_qat(cannot, qat, data, teacher)
     if static and not data:
         raise CompressionError('static-int8 needs --data, to calibrate with',
             'give some texts, or take dynamic-int8, which needs none')
+
+# %% ../nbs/35_commands.ipynb #a95af867
+def _rounded(model, tokenizer, plan, data, share:float, seed:int):
+    "A quantized copy."
+    from distil_nb.calibrate import calibrate, quantize_nf4
+    from distil_nb.quantize import quantize
+    from distil_nb.train import as_data
+    if plan is None: return quantize_nf4(model, tokenizer)
+    if plan.activations != 'static': return quantize(model, plan)
+    rows = as_data(data)['train']
+    return quantize(model, plan, calibrate(model, tokenizer, rows, plan, share, seed=seed))
 
 # %% ../nbs/35_commands.ipynb #3f64d844
 def quantize_model(
@@ -121,17 +136,6 @@ def quantize_model(
         parameters=model.num_parameters(), bytes_before=4*model.num_parameters())
     return hand_over(small, tokenizer, out, record, overwrite)
 
-# %% ../nbs/35_commands.ipynb #a95af867
-def _rounded(model, tokenizer, plan, data, share:float, seed:int):
-    "A quantized copy."
-    from distil_nb.calibrate import calibrate, quantize_nf4
-    from distil_nb.quantize import quantize
-    from distil_nb.train import as_data
-    if plan is None: return quantize_nf4(model, tokenizer)
-    if plan.activations != 'static': return quantize(model, plan)
-    rows = as_data(data)['train']
-    return quantize(model, plan, calibrate(model, tokenizer, rows, plan, share, seed=seed))
-
 # %% ../nbs/35_commands.ipynb #43f87b1e
 def check_cuts(
     wanted:object,  # Is anything to be removed?
@@ -146,6 +150,17 @@ def check_cuts(
         raise CompressionError(f'--recover {recover}{" with --teacher" if teacher else ""}',
             'give a number of epochs, or leave both out')
 
+# %% ../nbs/35_commands.ipynb #bd6adc70
+def _check_zeros(sparsity:float, movement:bool, pattern:str|None, recover:int):
+    "Refuse wishes that contradict each other."
+    if movement and not (sparsity or pattern): raise CompressionError(
+        '--movement was given without --sparsity', 'add --sparsity 0.95, or leave it out')
+    if pattern and sparsity:
+        raise CompressionError(f'both --sparsity {sparsity} and --pattern {pattern} were given',
+            'a pattern says by itself how much is left: choose one')
+    if movement and not recover: raise CompressionError('--movement needs --recover',
+        'movement shows only in training: add --recover 5, or leave --movement out')
+
 # %% ../nbs/35_commands.ipynb #781b701f
 def planned_zeros(
     sparsity:float=0.,  # Share; 0 for none, unless there is a pattern
@@ -155,17 +170,9 @@ def planned_zeros(
     recover:int=0,  # Epochs
 )->object:  # `Sparsity`, or `None`
     "What is to become zero."
-    if movement and not (sparsity or pattern):
-        raise CompressionError('--movement was given without --sparsity',
-            'add --sparsity 0.95, or leave it out')
+    _check_zeros(sparsity, movement, pattern, recover)
     if not sparsity and not pattern: return None
     from distil_nb.sparsify import Sparsity
-    if pattern and sparsity:
-        raise CompressionError(f'both --sparsity {sparsity} and --pattern {pattern} were given',
-            'a pattern says by itself how much is left: choose one')
-    if movement and not recover:
-        raise CompressionError('--movement needs --recover',
-            'movement shows only in training: add --recover 5, or leave --movement out')
     return Sparsity(sparsity or .5, anywhere, movement, pattern=pattern or '')
 
 # %% ../nbs/35_commands.ipynb #bef1f129
@@ -188,6 +195,13 @@ def prune_model(
     small,own,record = cut(model, data, cuts, tokenizer)
     return hand_over(small, own, out, record, overwrite)
 
+# %% ../nbs/35_commands.ipynb #5de2b681
+def _cut_vocabulary(model, tokenizer, rows):
+    "Model and tokenizer without the tokens that no text uses."
+    from distil_nb.vocabulary import prune_vocabulary
+    splits = [rows[o] for o in ('train', 'unlabeled') if o in rows]
+    return prune_vocabulary(model, tokenizer, (t for o in splits for t in o['text']))
+
 # %% ../nbs/35_commands.ipynb #c8ccc542
 def cut(
     model,  # As for `prune_model`
@@ -199,12 +213,9 @@ def cut(
     from distil_nb.checkpoints import given
     from distil_nb.prune import prune
     from distil_nb.train import as_data
-    from distil_nb.vocabulary import prune_vocabulary
     model,tokenizer,name = given(model, tokenizer)
     rows,before = as_data(data),4*model.num_parameters()
-    if cuts['vocabulary']:
-        splits = [rows[o] for o in ('train', 'unlabeled') if o in rows]
-        model,tokenizer = prune_vocabulary(model, tokenizer, (t for o in splits for t in o['text']))
+    if cuts['vocabulary']: model,tokenizer = _cut_vocabulary(model, tokenizer, rows)
     sizes = cuts['layers'], cuts['heads'], cuts['neurons']
     small = prune(model, tokenizer, rows['train'], *sizes, not cuts['anywhere'])
     record = dict(step='prune', source=name, pruned=cuts, parameters=small.num_parameters())
@@ -251,6 +262,19 @@ def prune_and_recover(
         if zeros: return train_sparse(start, rows, out, zeros, teacher, settings, *how, note)
         return distil(teacher, rows, out, None, start, settings, *how, note)
 
+# %% ../nbs/35_commands.ipynb #0a7dbcf2
+def _size(source)->int|None:
+    "Bytes of a folder; what is in memory, or has only a name, has none."
+    from distil_nb.evaluate import bytes_on_disk
+    folder = isinstance(source, (str, Path)) and Path(source).is_dir()
+    return bytes_on_disk(source) if folder else None
+
+# %% ../nbs/35_commands.ipynb #ce7cf616
+def _by_name(rows, id2label:dict):
+    "Rows whose classes are numbered as the model does, by their names."
+    from distil_nb.data import DatasetDict, match_names
+    return match_names(DatasetDict(train=rows), id2label)['train']
+
 # %% ../nbs/35_commands.ipynb #c8eccec6
 def measure_model(
     model,  # Model, or path or name of a checkpoint
@@ -264,21 +288,13 @@ def measure_model(
     "Measure a classifier."
     from distil_nb.checkpoints import given
     from distil_nb.data import load_split
-    from distil_nb.evaluate import bytes_on_disk, measure_checkpoint
-    source = model
+    from distil_nb.evaluate import measure_checkpoint
+    size = _size(model)
     model,tokenizer,name = given(model, tokenizer)
     rows = load_split(data, split, text_column, label_column, seed, model.config.num_labels)
     rows = _by_name(rows, model.config.id2label)
-    folder = isinstance(source, (str, Path)) and Path(source).is_dir()
-    size = bytes_on_disk(source) if folder else None
     told = data if isinstance(data, str) else str(data) if isinstance(data, Path) else 'given'
     return measure_checkpoint(Path(name).name, model, tokenizer, rows, size, data=told, split=split)
-
-# %% ../nbs/35_commands.ipynb #ce7cf616
-def _by_name(rows, id2label:dict):
-    "Rows whose classes are numbered as the model does, by their names."
-    from distil_nb.data import DatasetDict, match_names
-    return match_names(DatasetDict(train=rows), id2label)['train']
 
 # %% ../nbs/35_commands.ipynb #d88179a1
 def predict_texts(
@@ -294,6 +310,14 @@ def predict_texts(
     names,best = model.config.id2label,p.argmax(-1).tolist()
     return [dict(text=t, label=names[i], score=float(o[i])) for t,o,i in zip(texts, p, best)]
 
+# %% ../nbs/35_commands.ipynb #5aa0af65
+def _demo_student(folder:Path, alpha:float, seed:int, report)->dict:
+    "Half of the sample's teacher, trained on the sample."
+    from distil_nb.data import load_data
+    from distil_nb.train import distil
+    settings = Settings(alpha=alpha, seed=seed)
+    return distil('sample', load_data('sample'), folder, settings=settings, report=report)
+
 # %% ../nbs/35_commands.ipynb #4cb842e4
 def demo_students(
     folder:Path,  # Each student gets a folder in it
@@ -302,14 +326,10 @@ def demo_students(
     report=None,  # Is told of each epoch
 )->dict[str,dict]:  # Record of each
     "Train the same student from the same start, with the teacher and on labels only."
-    from distil_nb.data import load_data
-    from distil_nb.train import distil
     records = {}
     for name,alpha in (('student', .5), ('labels-only', 0.)):
         say(f'training {name}')
-        settings = Settings(alpha=alpha, seed=seed)
-        rows = load_data('sample')
-        records[name] = distil('sample', rows, folder/name, settings=settings, report=report)
+        records[name] = _demo_student(folder/name, alpha, seed, report)
     return records
 
 # %% ../nbs/35_commands.ipynb #a5c251a2

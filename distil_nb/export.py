@@ -24,6 +24,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
+
+# %% ../nbs/31_export.ipynb #041ad501
 from .architectures import max_tokens, probe
 from .checkpoints import given, load_checkpoint, read_config
 from .evaluate import classifier, softmax
@@ -35,32 +37,24 @@ _operators = torch.onnx.ops.symbolic_multi_out
 # %% ../nbs/31_export.ipynb #24838882
 class _Codes(nn.Module):
     "What a quantized layer keeps in an ONNX file: codes as ONNX wants them, scales, bias."
-    def __init__(self,
-        layer:nn.Module,  # Quantized
-        codes:Tensor,  # Its codes, as the operator wants them
-        scale:Tensor,  # Its scales, the same
-    ):
+    def __init__(self, layer:nn.Module, codes:Tensor, scale:Tensor):  # as the operator wants them
         super().__init__()
         self.codes = nn.Parameter(codes.contiguous(), requires_grad=False)
         self.bias = getattr(layer, 'bias', None)
         self.register_buffer('scale', scale)
         self.outputs = layer.codes.shape[0]
-    def add_bias(self, y): return y if self.bias is None else y + self.bias
+    def add_bias(self, y): return y if self.bias is None else y + self.bias  # y: `(…, outputs)`
 
 # %% ../nbs/31_export.ipynb #3c309f5f
 class OnnxDynamicLinear(_Codes):
     "Codes times codes; the activations' grid is found in the graph."
-    def __init__(self,
-        layer:QuantizedLinear,  # 8 bits, a scale a row
-    ):
+    def __init__(self, layer:QuantizedLinear):  # 8 bits, a scale a row
         super().__init__(layer, layer.codes.T, layer.scale.flatten())
-    def grid(self, x):
+    def grid(self, x):  # `(…, inputs)`
         types = torch.uint8, torch.float32, torch.uint8
         shapes = x.shape, [], []
         return _operators('DynamicQuantizeLinear', (x,), dtypes=types, shapes=shapes, version=18)
-    def forward(self,
-        x:Tensor,  # `(…, inputs)`
-    )->Tensor:  # `(…, outputs)`
+    def forward(self, x:Tensor)->Tensor:  # `(…, inputs)` to `(…, outputs)`
         codes,scale,zero = self.grid(x)
         how = dict(dtype=torch.int32, shape=(*x.shape[:-1], self.outputs), version=18)
         y = _operator('MatMulInteger', (codes, self.codes, zero), **how)
@@ -69,14 +63,12 @@ class OnnxDynamicLinear(_Codes):
 # %% ../nbs/31_export.ipynb #73bb9316
 class OnnxStaticLinear(OnnxDynamicLinear):
     "The same with a fixed grid, moved up by 128: ONNX Runtime is fastest with unsigned codes."
-    def __init__(self,
-        layer:QuantizedLinear,  # With an `input_grid`
-    ):
+    def __init__(self, layer:QuantizedLinear):  # With an `input_grid`
         super().__init__(layer)
         scale,zero = layer.input_grid
         self.register_buffer('input_scale', scale)
         self.register_buffer('input_zero', (zero + 128).to(torch.uint8))
-    def grid(self, x):
+    def grid(self, x):  # `(…, inputs)`
         inputs = x, self.input_scale, self.input_zero
         codes = _operator('QuantizeLinear', inputs, dtype=torch.uint8, shape=x.shape, version=18)
         return codes, self.input_scale, self.input_zero
@@ -96,18 +88,14 @@ def _block(layer:QuantizedLinear)->int:
 # %% ../nbs/31_export.ipynb #4ff713da
 class OnnxBlockLinear(_Codes):
     "Weights of 8, 4 or 2 bits, floats as activations."
-    def __init__(self,
-        layer:QuantizedLinear,  # In groups, or in rows that a block divides
-    ):
+    def __init__(self, layer:QuantizedLinear):  # In groups, or in rows that a block divides
         rows,columns = layer.codes.shape
         block = _block(layer)
         codes = _packed(layer.codes.data, layer.bits).unflatten(-1, (columns//block, -1))
         scale = layer.scale.expand(rows, columns//block) if layer.group == 0 else layer.scale
         super().__init__(layer, codes, scale.flatten())
         self.options = dict(K=columns, N=rows, bits=layer.bits, block_size=block, accuracy_level=4)
-    def forward(self,
-        x:Tensor,  # `(…, inputs)`
-    )->Tensor:  # `(…, outputs)`
+    def forward(self, x:Tensor)->Tensor:  # `(…, inputs)` to `(…, outputs)`
         how = dict(dtype=torch.float32, shape=(*x.shape[:-1], self.outputs), version=1)
         inputs = x, self.codes, self.scale
         return self.add_bias(_operator('com.microsoft::MatMulNBits', inputs, self.options, **how))
@@ -115,41 +103,42 @@ class OnnxBlockLinear(_Codes):
 # %% ../nbs/31_export.ipynb #9f958680
 class OnnxRowLinear(_Codes):
     "Weights of 8 bits, read into floats in the graph."
-    def __init__(self,
-        layer:QuantizedLinear,  # 8 bits, a scale a row
-    ):
+    def __init__(self, layer:QuantizedLinear):  # 8 bits, a scale a row
         super().__init__(layer, layer.codes.data, layer.scale)
-    def forward(self,
-        x:Tensor,  # `(…, inputs)`
-    )->Tensor:  # `(…, outputs)`
+    def forward(self, x:Tensor)->Tensor:  # `(…, inputs)` to `(…, outputs)`
         return F.linear(x, self.codes.float()*self.scale, self.bias)
 
+# %% ../nbs/31_export.ipynb #662bcaff
 class OnnxEmbedding(_Codes):
     "A table of 8 bits."
-    def __init__(self,
-        layer:QuantizedEmbedding,  # 8 bits, a scale a row
-    ):
+    def __init__(self, layer:QuantizedEmbedding):  # 8 bits, a scale a row
         super().__init__(layer, layer.codes.data, layer.scale)
-    def forward(self,
-        ids:Tensor,  # Row numbers
-    )->Tensor:  # `(*ids.shape, columns)`
+    def forward(self, ids:Tensor)->Tensor:  # Row numbers, to `(*ids.shape, columns)`
         return F.embedding(ids, self.codes).float()*F.embedding(ids, self.scale)
 
 # %% ../nbs/31_export.ipynb #01891a58
 class OnnxGroupEmbedding(_Codes):
     "A table of 4 bits in groups."
-    def __init__(self,
-        layer:QuantizedEmbedding,  # 4 bits in groups
-    ):
+    def __init__(self, layer:QuantizedEmbedding):  # 4 bits in groups
         super().__init__(layer, _packed(layer.codes.data, 4), layer.scale)
         self.options = dict(bits=4, block_size=layer.group, gather_axis=0, quantize_axis=1)
         self.columns = layer.codes.shape[1]
-    def forward(self,
-        ids:Tensor,  # Row numbers
-    )->Tensor:  # `(*ids.shape, columns)`
+    def forward(self, ids:Tensor)->Tensor:  # Row numbers, to `(*ids.shape, columns)`
         how = dict(dtype=torch.float32, shape=(*ids.shape, self.columns), version=1)
         inputs = self.codes, ids, self.scale
         return _operator('com.microsoft::GatherBlockQuantized', inputs, self.options, **how)
+
+# %% ../nbs/31_export.ipynb #fad651a8
+def _twin(layer:nn.Module)->type|None:
+    "The class that says in ONNX what a quantized layer does; `None` if ONNX has no word for it."
+    rows = layer.bits == 8 and not layer.group
+    group = layer.bits == 4 and layer.group >= 16 and layer.group & (layer.group - 1) == 0
+    if isinstance(layer, QuantizedEmbedding):
+        return OnnxEmbedding if rows else OnnxGroupEmbedding if group else None
+    if layer.activations == 'dynamic': return OnnxDynamicLinear
+    if layer.activations == 'static': return OnnxStaticLinear
+    if layer.bits in (2, 4, 8) and 16 <= _block(layer) <= 256: return OnnxBlockLinear
+    return OnnxRowLinear if rows else None
 
 # %% ../nbs/31_export.ipynb #fbe9a485
 def onnx_layer(
@@ -157,15 +146,7 @@ def onnx_layer(
     layer:nn.Module,  # Quantized
 )->nn.Module:  # Its twin
     "The layer that says in ONNX what this one does; `CompressionError` if ONNX has no word for it."
-    group = layer.group >= 16 and layer.group & (layer.group - 1) == 0
-    if isinstance(layer, QuantizedEmbedding):
-        if layer.bits == 8 and not layer.group: return OnnxEmbedding(layer)
-        if layer.bits == 4 and group: return OnnxGroupEmbedding(layer)
-    elif layer.activations != 'float':
-        dynamic = layer.activations == 'dynamic'
-        return OnnxDynamicLinear(layer) if dynamic else OnnxStaticLinear(layer)
-    elif layer.bits in (2, 4, 8) and 16 <= _block(layer) <= 256: return OnnxBlockLinear(layer)
-    elif layer.bits == 8 and not layer.group: return OnnxRowLinear(layer)
+    if (twin := _twin(layer)) is not None: return twin(layer)
     grain = f'groups of {layer.group}' if layer.group else 'rows'
     raise CompressionError(f'ONNX cannot hold {layer.bits}-bit codes in {grain} ({name})',
         'take 8 bits, or 4 in groups of 16, 32, 64 or 128: weight-int8 and weight-int4 are such')
@@ -222,7 +203,7 @@ class _Logits(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.model = model
-    def forward(self, input_ids, attention_mask, token_type_ids=None):
+    def forward(self, input_ids, attention_mask, token_type_ids=None):  # each `(rows, tokens)`
         types = {} if token_type_ids is None else dict(token_type_ids=token_type_ids)
         return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
 
@@ -232,24 +213,27 @@ def _write_graph(twin:PreTrainedModel, names:list[str], path:Path):
     example = tuple(torch.ones(2, 7, dtype=torch.long) for _ in names)  # not one twice
     _to_onnx(_Logits(twin), example, dict.fromkeys(names, free), 'logits', path)
 
+# %% ../nbs/31_export.ipynb #c9a159a6
+def _check_exportable(model):
+    "Refuse what is no classifier of floats or of our own codes."
+    if not isinstance(model, nn.Module): raise CompressionError('the model is in ONNX already',
+        'copy it, or export the checkpoint that it was made from')
+    if model.can_generate(): raise CompressionError(f'{type(model).__name__} writes texts',
+        'give a classifier: only these are exported here')
+    if getattr(model, 'is_quantized', False):
+        raise CompressionError('ONNX cannot hold a model that bitsandbytes quantized (nf4)',
+            'export the float checkpoint, or quantize that with weight-int4')
+
 # %% ../nbs/31_export.ipynb #1bae643a
 def onnx_twin(
     model:PreTrainedModel,  # Classifier, quantized or not; stays as it is
 )->PreTrainedModel:  # A copy in 32-bit floats on the CPU, in which quantized layers are those above
     "Prepare for export."
-    if not isinstance(model, nn.Module):
-        raise CompressionError('the model is in ONNX already',
-            'copy it, or export the checkpoint that it was made from')
-    if model.can_generate():
-        raise CompressionError(f'{type(model).__name__} writes texts',
-            'give a classifier: only these are exported here')
-    if getattr(model, 'is_quantized', False):
-        raise CompressionError('ONNX cannot hold a model that bitsandbytes quantized (nf4)',
-            'export the float checkpoint, or quantize that with weight-int4')
+    _check_exportable(model)
     twin = copy.deepcopy(model).cpu().float()
-    quantized = QuantizedLinear, QuantizedEmbedding
     for name,layer in list(twin.named_modules()):
-        if isinstance(layer, quantized): twin.set_submodule(name, onnx_layer(name, layer))
+        if isinstance(layer, (QuantizedLinear, QuantizedEmbedding)):
+            twin.set_submodule(name, onnx_layer(name, layer))
     return twin
 
 # %% ../nbs/31_export.ipynb #438c1bf5
@@ -287,7 +271,8 @@ def check_doors(
     path:Path,  # For messages
 )->list[str]:  # Names of the inputs
     "Refuse a graph that is not called as a classifier is."
-    def refuse(what): raise CompressionError(f'{path} {what}', 'give a graph as export writes it')
+    def refuse(what):  # is wrong
+        raise CompressionError(f'{path} {what}', 'give a graph as export writes it')
     doors = {o.name: o for o in session.get_inputs()}
     if 'input_ids' not in doors: refuse(f'has no input input_ids, but {", ".join(doors)[:100]}')
     for name,o in doors.items():
@@ -328,7 +313,7 @@ class OnnxModel:
         self.inputs = check_doors(self.session, self.config.num_labels, self.path)
         positions = getattr(self.config, 'max_position_embeddings', None)
         self.max_tokens = self.record.get('max_tokens') or positions
-    def train(self, mode:bool=True): return self  # there is nothing to switch
+    def train(self, mode:bool=True): return self  # whatever the mode: there is nothing to switch
     def eval(self): return self
     def num_parameters(self)->int: return self.record.get('parameters') or self.numbers
 
@@ -424,7 +409,7 @@ class OnnxClassifier:
         top_k:int|None=1,  # So many labels of each text, best first; `None` for all
     )->list:  # `{'label', 'score'}` for each text, or with another `top_k` a list of these for each
         single,names = isinstance(texts, str),self.model.config.id2label
-        def best(row): return np.argsort(-row, kind='stable')[:top_k].tolist()
+        def best(row): return np.argsort(-row, kind='stable')[:top_k].tolist()  # of probabilities
         ranked = [[dict(label=names[i], score=float(row[i])) for i in best(row)]
                   for row in softmax(self.classify([texts] if single else list(texts)))]
         if top_k == 1: return [o[0] for o in ranked]

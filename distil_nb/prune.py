@@ -10,6 +10,7 @@ __all__ = ['widths', 'check_heads', 'prune_parts', 'rebuild', 'gate_scores', 'im
 
 # %% ../nbs/23_prune.ipynb #061d61ae
 import copy
+from contextlib import contextmanager
 from typing import Callable
 
 # *core* comes before transformers: it keeps the imports quiet
@@ -21,6 +22,8 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
+
+# %% ../nbs/23_prune.ipynb #f54bf484
 from . import architectures
 from .architectures import (architecture_of, check_same, head_size, layers_of, matrix,
     max_tokens, set_neurons)
@@ -36,7 +39,7 @@ def widths(
 )->dict[str,list[int]]:  # `heads` and `neurons` of each layer
     "How many heads and neurons there are."
     row,layers = architecture_of(model),layers_of(model)
-    def columns(name): return [matrix(o.get_submodule(name)).shape[1] for o in layers]
+    def columns(name): return [matrix(o.get_submodule(name)).shape[1] for o in layers]  # of a map
     heads = [model.config.num_attention_heads]*len(layers)
     if row.heads: heads = [o//head_size(model) for o in columns(row.out)]
     return dict(heads=heads, neurons=columns(row.down))
@@ -82,6 +85,13 @@ def _silence(layer:nn.Module, name:str, keep:Tensor):
     gone[keep] = False
     weight[:, gone] = 0
 
+# %% ../nbs/23_prune.ipynb #50c3abd8
+def _check_left(*kept:list[list[int]]|None):
+    "Refuse to leave a layer without heads or without neurons."
+    if all(numbers for layers in kept if layers is not None for numbers in layers): return
+    raise CompressionError('a layer would be left without heads or neurons',
+        'keep at least one of each')
+
 # %% ../nbs/23_prune.ipynb #8a93f3a4
 def prune_parts(
     model:PreTrainedModel,  # Stays as it is
@@ -92,15 +102,13 @@ def prune_parts(
     else into `compression`. `CompressionError` if the result does not compute what is left."""
     check_floats(model)
     if heads is not None: check_heads(model)
+    _check_left(heads, neurons)
     row,size = architecture_of(model),head_size(model)
     small,silenced = copy.deepcopy(model),copy.deepcopy(model)
     for i,(layer,whole) in enumerate(zip(layers_of(small), layers_of(silenced))):
         for kept,sources,target,width in ((heads, row.heads, row.out, size),
             (neurons, row.up, row.down, 1)):
             if kept is None: continue
-            if not kept[i]:
-                raise CompressionError('a layer would be left without heads or neurons',
-                    'keep at least one of each')
             _cut(layer, sources, target, _columns(kept[i], width))
             _silence(whole, target, _columns(kept[i], width))
     small = _noted(small)
@@ -140,10 +148,22 @@ def _gates(x:Tensor, width:int)->Tensor:
 
 def _keeping(seen:dict, name)->Callable:
     "A hook that keeps what a layer is given, and its gradient."
-    def hook(layer, inputs):
+    def hook(layer, inputs):  # as PyTorch calls it
         seen[name] = inputs[0]
         inputs[0].retain_grad()
     return hook
+
+# %% ../nbs/23_prune.ipynb #502bcc2f
+@contextmanager
+def _seeing(model:PreTrainedModel, watch:dict):
+    "Inside the block, what goes into some layers is kept, with its gradient."
+    seen = {}
+    hooks = [part.register_forward_pre_hook(_keeping(seen, name))
+        for name,(part,_) in watch.items()]
+    try: yield seen
+    finally:
+        for o in hooks: o.remove()
+        model.zero_grad()
 
 # %% ../nbs/23_prune.ipynb #1a6caff5
 def gate_scores(
@@ -154,19 +174,14 @@ def gate_scores(
     """Mean absolute gradient of gates. Michel et al. 2019 (arXiv 1905.10650), section 4.1. Layers
     of different widths are filled up with infinity."""
     check_floats(model)
-    watch,seen = _watched(model),{}
-    hooks = [part.register_forward_pre_hook(_keeping(seen, name))
-        for name,(part,_) in watch.items()]
+    watch = _watched(model)
     totals = dict.fromkeys(watch, 0.)
-    try:
+    with _seeing(model, watch) as seen:
         for part in progress(parts, 'importance'):
             model.zero_grad()
             loss(part).backward()
             for name,(_,width) in watch.items():
                 totals[name] = totals[name] + _gates(seen[name], width).abs().sum(0).detach()
-    finally:
-        for o in hooks: o.remove()
-        model.zero_grad()
     return _by_kind({k: v/sum(map(len, parts)) for k,v in totals.items()})
 
 # %% ../nbs/23_prune.ipynb #5613496f
@@ -183,9 +198,9 @@ def importance(
         raise CompressionError('there are no rows to measure importance with',
             'give some training rows')
     rows = rows.shuffle(seed).select(range(min(limit, len(rows))))
-    rows,labels = tokenize(rows, tokenizer,
-        max_tokens(model, tokenizer)),torch.tensor(column(rows, 'labels'))
-    def loss(part):
+    labels = torch.tensor(column(rows, 'labels'))
+    rows = tokenize(rows, tokenizer, max_tokens(model, tokenizer))
+    def loss(part):  # numbers of some texts
         logits = model(**pad(inputs_of(rows, part), tokenizer)).logits
         return F.cross_entropy(logits, labels[part], reduction='sum')
     return gate_scores(model, loss, cut_by_length(column(rows, 'length'), 32))
@@ -207,6 +222,14 @@ def _by_kind(found:dict)->dict[str,Tensor]:
     return {kind: _stack([v for (k,_),v in found.items() if k == kind])
         for kind in dict.fromkeys(k for k,_ in found)}
 
+# %% ../nbs/23_prune.ipynb #ff5a5e8a
+def _best_anywhere(scores:list[Tensor], share:float)->list[list[int]]:
+    "The best of all layers together, each on a scale of its own; at least one of each."
+    level = [o/o.norm().clamp(min=1e-12) for o in scores]
+    count = max(len(level), round(sum(map(len, level))*(1 - share)))
+    bar = torch.cat(level).sort(descending=True).values[count - 1]
+    return [torch.where(o >= torch.minimum(bar, o.max()))[0].tolist() for o in level]
+
 # %% ../nbs/23_prune.ipynb #b155b335
 def keep_best(
     scores:Tensor,  # `(layers, parts)`, higher is more important; infinity where there is no part
@@ -218,12 +241,9 @@ def keep_best(
         raise CompressionError(f'share {share} to remove is not from 0 up to 1',
             'give 0.5 for half')
     real = [o[o.isfinite()] for o in scores]
-    def best(o, n): return sorted(o.argsort(descending=True, stable=True)[:n].tolist())
-    if uniform: return [best(o, max(1, round(len(o)*(1 - share)))) for o in real]
-    level = [o/o.norm().clamp(min=1e-12) for o in real]
-    count = max(len(level), round(sum(map(len, level))*(1 - share)))
-    bar = torch.cat(level).sort(descending=True).values[count - 1]
-    return [torch.where(o >= torch.minimum(bar, o.max()))[0].tolist() for o in level]
+    if not uniform: return _best_anywhere(real, share)
+    def best(o, n): return sorted(o.argsort(descending=True, stable=True)[:n].tolist())  # n of them
+    return [best(o, max(1, round(len(o)*(1 - share)))) for o in real]
 
 # %% ../nbs/23_prune.ipynb #306429fc
 def magnitude(
@@ -231,7 +251,7 @@ def magnitude(
 )->dict[str,Tensor]:  # As `importance`
     """Euclidean length of the columns that read each part. Li et al. 2017 (arXiv 1608.08710),
     section 3.1."""
-    def length(part, width):
+    def length(part, width):  # a linear layer, and columns of each part
         return matrix(part).detach().pow(2).sum(0).unflatten(0, (-1, width)).sum(-1).sqrt()
     return _by_kind({key: length(*o) for key,o in _watched(model).items()})
 
@@ -246,9 +266,19 @@ def layer_importance(
     "Leave one out."
     rows = rows.shuffle(seed).select(range(min(limit, len(rows))))
     layers,labels = range(model.config.num_hidden_layers),column(rows, 'labels')
-    def loss(o): return scores(labels, split_logits(o, tokenizer, rows))['loss']
+    def loss(o): return scores(labels, split_logits(o, tokenizer, rows))['loss']  # of a model
     whole = loss(model)
     return [loss(keep_layers(model, [j for j in layers if j != i])) - whole for i in layers]
+
+# %% ../nbs/23_prune.ipynb #10b33c18
+def _without_layers(model:PreTrainedModel, tokenizer, rows:Dataset, count:int)->PreTrainedModel:
+    "The model without its least important layers; at least one stays."
+    if not 0 <= count < model.config.num_hidden_layers:
+        raise CompressionError(f'{count} layers to remove of {model.config.num_hidden_layers}',
+            'leave at least one')
+    if not count: return model
+    order = np.argsort(layer_importance(model, tokenizer, rows))
+    return keep_layers(model, sorted(order[count:].tolist()))
 
 # %% ../nbs/23_prune.ipynb #f331a8f5
 def prune(
@@ -266,13 +296,8 @@ def prune(
     check_floats(model)
     if heads: check_heads(model)
     for share in (heads, neurons): keep_best(torch.ones(1, 1), share)
-    if not 0 <= layers < model.config.num_hidden_layers:
-        raise CompressionError(f'{layers} layers to remove of {model.config.num_hidden_layers}',
-            'leave at least one')
-    if layers:
-        order = np.argsort(layer_importance(model, tokenizer, rows))
-        model = keep_layers(model, sorted(order[layers:].tolist()))
+    model = _without_layers(model, tokenizer, rows, layers)
     if not heads and not neurons: return model
     found = (score or importance)(model, tokenizer, rows)
-    def kept(kind, share): return keep_best(found[kind], share, uniform) if share else None
+    def kept(kind, share): return keep_best(found[kind], share, uniform) if share else None  # each
     return prune_parts(model, kept('heads', heads), kept('neurons', neurons))

@@ -20,22 +20,27 @@ from datasets import DatasetDict
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
+
+# %% ../nbs/21_qat.ipynb #80ddfcc3
 from .checkpoints import check_floats, given
 from .quantize import SCHEMES, Scheme, is_tied, quantizable, quantize, tie_head
 from .teacher import called, check_classes, soft_targets
 from .train import as_data, train_and_save, weights_into
 
+# %% ../nbs/21_qat.ipynb #dc7d62ea
+def _grid(layer:nn.Module, scheme:Scheme)->tuple[int,int]:
+    "Bits of a code in one layer, and weights to a scale."
+    if isinstance(layer, nn.Embedding): return scheme.embedding_bits, scheme.embedding_group
+    return scheme.bits, scheme.group
+
 # %% ../nbs/21_qat.ipynb #6cefbb3f
 def _base(layer:nn.Module, scheme:Scheme):
     "What torchao calls the scheme of one layer."
     from torchao.quantization import (Int8DynamicActivationIntxWeightConfig, IntxWeightOnlyConfig,
-        PerAxis,
-        PerGroup)
-    table = isinstance(layer, nn.Embedding)
-    bits,group = (scheme.embedding_bits, scheme.embedding_group) if table else (scheme.bits,
-        scheme.group)
+        PerAxis, PerGroup)
+    bits,group = _grid(layer, scheme)
     kind,grain = getattr(torch, f'int{bits}'),PerGroup(group) if group else PerAxis(0)
-    if not table and scheme.activations == 'dynamic':
+    if not isinstance(layer, nn.Embedding) and scheme.activations == 'dynamic':
         return Int8DynamicActivationIntxWeightConfig(weight_dtype=kind, weight_granularity=grain)
     return IntxWeightOnlyConfig(weight_dtype=kind, granularity=grain)
 
@@ -51,21 +56,25 @@ def _check_trainable(model:PreTrainedModel, scheme:Scheme):
             f'{type(model).__name__} has Conv1D layers, which cannot be rounded in training',
             'quantize it after training: leave out --qat')
 
+# %% ../nbs/21_qat.ipynb #b9332dd3
+def _fake(model:PreTrainedModel, layer:nn.Module, scheme:Scheme):
+    "Replace one layer by its fake quantized twin."
+    from torchao.quantization import quantize_
+    from torchao.quantization.qat import QATConfig
+    def this(o, name): return o is layer  # the layers of the model, one after the other
+    quantize_(model, QATConfig(_base(layer, scheme), step='prepare'), filter_fn=this)
+
 # %% ../nbs/21_qat.ipynb #00940e33
 def fake_quantize(
     model:PreTrainedModel,  # In floats; stays as it is
     scheme:Scheme,  # Not with static activations
 )->PreTrainedModel:  # A copy that rounds on the way forward, and can be trained
     "Prepare for quantization-aware training. Jacob et al. 2018 (arXiv 1712.05877), section 3."
-    from torchao.quantization import quantize_
-    from torchao.quantization.qat import QATConfig
     _check_trainable(model, scheme)
     model,tied = copy.deepcopy(model),is_tied(model)
     layers = quantizable(model, scheme)
     table = any(o is model.get_input_embeddings() for o in layers.values())
-    for layer in layers.values():
-        def this(o, name, layer=layer): return o is layer
-        quantize_(model, QATConfig(_base(layer, scheme), step='prepare'), filter_fn=this)
+    for layer in layers.values(): _fake(model, layer, scheme)
     if tied and table: tie_head(model)
     return model
 
@@ -82,14 +91,13 @@ def train_quantized(
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a source (and a teacher) that is a model
 )->dict|tuple[PreTrainedModel,dict]:  # As of `distil`: record; without `out`, model and record
-    """Train with rounded weights. Jacob et al. 2018; Polino et al. 2018 (arXiv 1802.05668), section
-    3."""
+    "Train with rounded weights. Jacob et al. 2018; Polino et al. 2018 (arXiv 1802.05668), sec. 3."
     if out is not None: check_target(out, overwrite)
     model,own,name = given(source, tokenizer)
     fake,data = fake_quantize(model, scheme),check_classes(model, as_data(data))
     data,settings = soft_targets(teacher, data, settings, tokenizer)
     set_seed(settings.seed)
-    def finish(trained): return quantize(weights_into(model, trained), scheme)
+    def finish(trained): return quantize(weights_into(model, trained), scheme)  # of the best epoch
     told = dict(step='quantize', qat=True, source=name, scheme=vars(scheme),
         teacher=called(teacher))
     return train_and_save(fake, own, data, out, settings, overwrite, resume, report, finish, **told)

@@ -11,6 +11,7 @@ __all__ = ['prunable', 'sparsity', 'keep_highest', 'n_of_m', 'Sparsity', 'check_
 
 # %% ../nbs/22_sparsify.ipynb #635efd0f
 import copy
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Callable
@@ -26,6 +27,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
+
+# %% ../nbs/22_sparsify.ipynb #c534e28b
 from .architectures import check_same, layer_matrices, layer_number, matrix
 from .checkpoints import check_floats, given, note_change
 from .data import column
@@ -44,6 +47,7 @@ def prunable(
             'nothing of it can be set to zero here')
     return found
 
+# %% ../nbs/22_sparsify.ipynb #74bbecc2
 def sparsity(
     model:nn.Module,  # A transformer
 )->float:  # 0 to 1
@@ -61,10 +65,10 @@ def keep_highest(
     if anywhere:
         together, = keep_highest([torch.cat([s.flatten() for s in scores])], share)
         return [o.view_as(s) for o,s in zip(together.split([s.numel() for s in scores]), scores)]
-    def mask(s):
+    def mask(s):  # scores of one matrix
         gone = s.flatten().topk(round(share*s.numel()), largest=False, sorted=False).indices
-        return torch.ones(s.numel(), dtype=torch.bool, device=s.device).index_fill(0, gone,
-            False).view_as(s)
+        stays = torch.ones(s.numel(), dtype=torch.bool, device=s.device)
+        return stays.index_fill(0, gone, False).view_as(s)
     return [mask(s) for s in scores]
 
 # %% ../nbs/22_sparsify.ipynb #930b97dc
@@ -78,8 +82,8 @@ def n_of_m(
         raise CompressionError(f'{m} does not divide rows of {scores.shape[-1]} weights',
             'choose another pattern')
     groups = scores.unflatten(-1, (-1, m))
-    return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, groups.topk(n, dim=-1).indices,
-        True).flatten(-2)
+    best = groups.topk(n, dim=-1).indices
+    return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, True).flatten(-2)
 
 # %% ../nbs/22_sparsify.ipynb #e13ebe49
 @dataclass(frozen=True)
@@ -93,7 +97,6 @@ class Sparsity:
     begin:float=0.  # Share of the training after which the first weights go
     end:float=.7  # Share of the training after which all have gone; what is left is for recovery
     n_m = property(lambda self: tuple(map(int, self.pattern.split(':'))))
-
     def __post_init__(self):
         check_sparsity(self)
         if self.pattern: object.__setattr__(self, 'share', 1 - self.n_m[0]/self.n_m[1])
@@ -182,13 +185,13 @@ def rebuild(
         new.weight,new.bias = layer.weight,layer.bias
         model.set_submodule(name, new)
 
+# %% ../nbs/22_sparsify.ipynb #4e0d200c
 @torch.no_grad()
 def set_to_zero(
     model:PreTrainedModel,  # Is changed
     plan:Sparsity,  # Which
 ):
-    """Set the smallest weights of each layer to zero; where as many are zero already, nothing
-    changes."""
+    "Set the smallest weights of each layer to zero; zeros that are there already count."
     layers = prunable(model).values()
     for layer,mask in zip(layers, choose([matrix(o).abs() for o in layers], plan)):
         matrix(layer).masked_fill_(~mask, 0)
@@ -217,10 +220,20 @@ def sparsify(
     "Set the smallest weights to zero, at once. Han et al. 2015 (arXiv 1506.02626), section 3."
     if isinstance(model, (str, Path)): model,_,_ = given(model)
     check_floats(model)
-    if plan.movement:
-        raise CompressionError('movement shows only in training',
-            'train (train_sparse, --recover), or leave it out')
+    if plan.movement: raise CompressionError('movement shows only in training',
+        'train (train_sparse, --recover), or leave it out')
     return finished(copy.deepcopy(model), plan)
+
+# %% ../nbs/22_sparsify.ipynb #c804ece9
+@contextmanager
+def _thinned(layers:list[nn.Module], share:float):
+    "Inside the block, some layers without their smallest weights."
+    whole = [o.weight.detach().clone() for o in layers]
+    for o,w,mask in zip(layers, whole, choose([w.abs() for w in whole], Sparsity(share))):
+        o.weight.data = w.masked_fill(~mask, 0)
+    try: yield
+    finally:
+        for o,w in zip(layers, whole): o.weight.data = w
 
 # %% ../nbs/22_sparsify.ipynb #e8783173
 def sensitivity(
@@ -229,19 +242,14 @@ def sensitivity(
     rows:Dataset,  # With `text` and `labels`
     shares:tuple[float,...]=(.5, .7, .8, .9, .95),  # Of zeros, each above 0 and below 1
 )->pd.DataFrame:  # Accuracy in per cent: a row for each layer, a column for each share
-    """Accuracy when one layer alone is thinned out by magnitude. Han et al. 2015 (arXiv
-    1506.02626), section 5."""
+    "Accuracy with one layer alone thinned out. Han et al. 2015 (arXiv 1506.02626), section 5."
     check_floats(model)
     model,labels,found,groups = copy.deepcopy(model),column(rows, 'labels'),{},{}
     for name,o in prunable(model).items(): groups.setdefault(layer_number(name), []).append(o)
     for number,layers in progress(groups.items(), 'sensitivity'):
-        whole = [o.weight.detach().clone() for o in layers]
         for share in shares:
-            for o,w,mask in zip(layers, whole, choose([w.abs() for w in whole], Sparsity(share))):
-                o.weight.data = w.masked_fill(~mask, 0)
-            accuracy = scores(labels, split_logits(model, tokenizer, rows))['accuracy']
-            found.setdefault(f'{share:.0%}', []).append(100*accuracy)
-        for o,w in zip(layers, whole): o.weight.data = w
+            with _thinned(layers, share): said = split_logits(model, tokenizer, rows)
+            found.setdefault(f'{share:.0%}', []).append(100*scores(labels, said)['accuracy'])
     return pd.DataFrame(found, index=pd.Index(groups, name='layer'))
 
 # %% ../nbs/22_sparsify.ipynb #03aad8fe
@@ -279,17 +287,24 @@ def _moving(self:Sparsifier)->list[nn.Module]:
     return [o for o in self.layers if o.weight.grad is not None]
 
 @patch
+@torch.no_grad()
+def after_step(self:Sparsifier):
+    "What is gone is zero."
+    for o in self.layers: o.weight.masked_fill_(~o.mask, 0)
+
+# %% ../nbs/22_sparsify.ipynb #4ac075db
+@patch
 def add_movement(self:Sparsifier):
-    """Add to each score how its weight is about to move. Sanh et al. 2020 (arXiv 2005.07683),
-    equation 5."""
+    "How each weight is about to move, onto its score. Sanh et al. 2020 (arXiv 2005.07683), eq. 5."
     for o in self._moving():
         o.values.copy_(torch.where(o.mask, o.weight, o.values))
         movement = -o.values*o.weight.grad
         unit = movement.square().mean().sqrt().clamp(min=1e-30)
         o.score.add_(movement/unit, alpha=self.plan.pace)
 
+# %% ../nbs/22_sparsify.ipynb #a8cffeaf
 @patch
-def renew(self:Sparsifier, share:float):
+def renew(self:Sparsifier, share:float):  # Of zeros, from now on
     "Choose anew which weights stay."
     def oriented(o, x): return x.T if isinstance(o, Conv1D) else x  # as `(outputs, inputs)`
     scores = [oriented(o, o.score if self.plan.movement else o.weight.abs()) for o in self.layers]
@@ -301,21 +316,13 @@ def renew(self:Sparsifier, share:float):
 # %% ../nbs/22_sparsify.ipynb #ae657107
 @patch
 @torch.no_grad()
-def before_step(self:Sparsifier,
-    done:float,  # Share of the training, 0 to 1; gradients have been computed
-):
+def before_step(self:Sparsifier, done:float):  # Share of the training, 0 to 1; gradients are there
     "Renew the masks if it is time; what is gone gets no gradient."
     plan,now = self.plan,self.share.item()
     share = plan.share*(done >= plan.begin) if plan.pattern else cubic(done, plan)
     if plan.movement and now < plan.share: self.add_movement()
     if share >= now + .01 or now < share == plan.share: self.renew(share)
     for o in self._moving(): o.weight.grad.masked_fill_(~o.mask, 0)
-
-@patch
-@torch.no_grad()
-def after_step(self:Sparsifier):
-    "What is gone is zero."
-    for o in self.layers: o.weight.masked_fill_(~o.mask, 0)
 
 # %% ../nbs/22_sparsify.ipynb #e4a51795
 def masked(
@@ -330,15 +337,15 @@ def masked(
     model.sparsifier = Sparsifier(layers, plan)
     return model
 
+# %% ../nbs/22_sparsify.ipynb #5ee17329
 def zeros_of(
     model:PreTrainedModel,  # As it was before; stays as it is
     trained:PreTrainedModel,  # From `masked`, trained
 )->PreTrainedModel:  # A new model
     "The trained weights, without masks; `CompressionError` if the masks did not hold."
-    new,reached = weights_into(model, trained),trained.sparsifier.share.item()
-    if (found := sparsity(new)) < reached - .01:
-        raise CompressionError(
-            f'training left {found:.1%} zeros where {reached:.1%} were to stay zero',
+    new,due = weights_into(model, trained),trained.sparsifier.share.item()
+    if (left := sparsity(new)) < due - .01:
+        raise CompressionError(f'training left {left:.1%} zeros where {due:.1%} were to stay zero',
             'this architecture needs a mend of its own')
     return new
 
@@ -363,7 +370,7 @@ def train_sparse(
     prepared,data = masked(model, plan),check_classes(model, as_data(data))
     data,settings = soft_targets(teacher, data, replace(settings, keep='last'), tokenizer)
     set_seed(settings.seed)
-    def finish(trained): return finished(zeros_of(model, trained), plan)
+    def finish(trained): return finished(zeros_of(model, trained), plan)  # weights of the last epoch
     told = dict(step='sparsify', source=name, sparsity=asdict(plan),
         teacher=called(teacher)) | (note or {})
     return train_and_save(prepared, own, data, out, settings, overwrite, resume, report, finish,

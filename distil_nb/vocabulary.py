@@ -17,6 +17,8 @@ from .core import CompressionError, quiet
 import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+# %% ../nbs/24_vocabulary.ipynb #280a2cf7
 from .architectures import max_tokens
 from .checkpoints import check_floats, given
 from .tokens import encode, pad
@@ -36,10 +38,11 @@ def _affixes(backend)->tuple[str,str]:
     names = 'continuing_subword_prefix', 'end_of_word_suffix'
     return tuple(getattr(backend.model, o, None) or '' for o in names)
 
+# %% ../nbs/24_vocabulary.ipynb #7621a8d0
 def _single(backend)->set[str]:
     "Tokens of one character, or of one byte, that can come up."
     prefix,suffix = _affixes(backend)
-    def alone(token):
+    def alone(token):  # as the vocabulary spells it
         if re.fullmatch('<0x[0-9A-F]{2}>', token): return True
         rest = token.removesuffix(suffix) or token
         if len(rest) == 1: return True
@@ -59,25 +62,7 @@ def used_tokens(
     added = {o.content for o in backend.get_added_tokens_decoder().values()}
     return {backend.id_to_token(i) for i in ids} | _single(backend) | added
 
-# %% ../nbs/24_vocabulary.ipynb #9d01150d
-def merge_parts(
-    token:str,  # To be made
-    rank:dict[tuple[str,str],int],  # Of each merge: lower ones come first
-    prefix:str='',  # What each piece within a word begins with
-    suffix:str='',  # What the last piece of a word ends with
-)->set[str]:  # It and what it is made of
-    """All tokens that arise on the way from characters to a token. Sennrich et al. 2016 (arXiv
-    1508.07909), section 3.2."""
-    parts = _characters(token, prefix, suffix)
-    seen = {*parts, token}
-    while len(parts) > 1:
-        pairs = [(rank.get(pair, len(rank)), i) for i,pair in enumerate(zip(parts, parts[1:]))]
-        best,i = min(pairs)
-        if best == len(rank): break
-        parts[i:i+2] = [parts[i] + parts[i+1].removeprefix(prefix)]
-        seen.add(parts[i])
-    return seen
-
+# %% ../nbs/24_vocabulary.ipynb #2b87352e
 def _characters(token:str, prefix:str, suffix:str)->list[str]:
     "A token in single characters, spelt as tokens."
     within = prefix if token.startswith(prefix) else ''
@@ -86,6 +71,23 @@ def _characters(token:str, prefix:str, suffix:str)->list[str]:
     letters = [f'{prefix if i else within}{o}' for i,o in enumerate(stem or whole)]
     if stem and stem != whole: letters[-1] += suffix
     return letters
+
+# %% ../nbs/24_vocabulary.ipynb #9d01150d
+def merge_parts(
+    token:str,  # To be made
+    rank:dict[tuple[str,str],int],  # Of each merge: lower ones come first
+    prefix:str='',  # What each piece within a word begins with
+    suffix:str='',  # What the last piece of a word ends with
+)->set[str]:  # It and what it is made of
+    "All that arises from characters to a token. Sennrich et al. 2016 (arXiv 1508.07909), sec. 3.2."
+    parts = _characters(token, prefix, suffix)
+    seen = {*parts, token}
+    while len(parts) > 1:
+        best,i = min((rank.get(o, len(rank)), i) for i,o in enumerate(zip(parts, parts[1:])))
+        if best == len(rank): break
+        parts[i:i+2] = [parts[i] + parts[i+1].removeprefix(prefix)]
+        seen.add(parts[i])
+    return seen
 
 # %% ../nbs/24_vocabulary.ipynb #89ddc3e8
 def _renumber(part, ids:dict[str,int]):
@@ -109,6 +111,7 @@ def _named(part)->set[str]:
     pair = len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], int)
     return {part[0]} if pair else set().union(*map(_named, part))
 
+# %% ../nbs/24_vocabulary.ipynb #c9ab7a97
 def _needed(state:dict)->set[str]:
     "Tokens without which a tokenizer is none: added ones, unknown, padding, those around a text."
     named = [state['model'].get('unk_token'), (state.get('padding') or {}).get('pad_token')]
@@ -126,6 +129,13 @@ def _fewer_merges(model:dict, keep:set[str])->set[str]:
     model['merges'] = [[a, b] for a,b in merges if {a, b, a + b.removeprefix(prefix)} <= keep]
     return keep
 
+# %% ../nbs/24_vocabulary.ipynb #86c7a438
+def _numbered(state:dict, keep:set[str])->dict[str,int]:
+    "New number of each kept token, in the old order."
+    extra = {o['content']: o['id'] for o in state['added_tokens']}
+    old = {k: v for k,v in (state['model']['vocab'] | extra).items() if k in keep}
+    return {token: i for i,token in enumerate(sorted(old, key=old.get))}
+
 # %% ../nbs/24_vocabulary.ipynb #256eb889
 def thin_out(
     state:dict,  # `tokenizer.json`; is changed
@@ -137,14 +147,23 @@ def thin_out(
         raise CompressionError(f'a {kind} tokenizer cannot be thinned out', 'WordPiece and BPE can')
     keep = keep | _needed(state)
     if kind == 'BPE': keep = _fewer_merges(state['model'], keep)
-    extra = {o['content']: o['id'] for o in state['added_tokens']}
-    order = sorted({k: v for k,v in (vocab | extra).items() if k in keep}.items(),
-        key=lambda o: o[1])
-    ids = {token: i for i,(token,_) in enumerate(order)}
+    ids = _numbered(state, keep)
     state['model']['vocab'] = {k: v for k,v in ids.items() if k in vocab}
     for o in state['added_tokens']: o['id'] = ids[o['content']]
     _renumber(state['post_processor'], ids)
     if state.get('padding'): state['padding']['pad_id'] = ids[state['padding']['pad_token']]
+    return ids
+
+# %% ../nbs/24_vocabulary.ipynb #1bf68e18
+def _thin_files(folder:Path, keep:set[str])->dict[str,int]:
+    "The same for a saved tokenizer: what it keeps a second time, with the old numbers, goes."
+    path,notes = folder/'tokenizer.json',folder/'tokenizer_config.json'
+    state,config = (json.loads(o.read_text(encoding='utf-8')) for o in (path, notes))
+    ids = thin_out(state, keep)
+    path.write_text(json.dumps(state, ensure_ascii=False), encoding='utf-8')
+    config.pop('added_tokens_decoder', None)
+    notes.write_text(json.dumps(config), encoding='utf-8')
+    for o in ('vocab.txt', 'vocab.json', 'merges.txt'): (folder/o).unlink(missing_ok=True)
     return ids
 
 # %% ../nbs/24_vocabulary.ipynb #1ba59b5f
@@ -155,14 +174,7 @@ def smaller_tokenizer(
     "A tokenizer that knows only some tokens."
     with tempfile.TemporaryDirectory() as tmp, quiet():
         tokenizer.save_pretrained(tmp)
-        path,notes = Path(tmp)/'tokenizer.json',Path(tmp)/'tokenizer_config.json'
-        state,config = (json.loads(o.read_text(encoding='utf-8')) for o in (path, notes))
-        ids = thin_out(state, keep)
-        path.write_text(json.dumps(state, ensure_ascii=False), encoding='utf-8')
-        # the same as in tokenizer.json, with the old numbers
-        config.pop('added_tokens_decoder', None)
-        notes.write_text(json.dumps(config), encoding='utf-8')
-        for o in ('vocab.txt', 'vocab.json', 'merges.txt'): (Path(tmp)/o).unlink(missing_ok=True)
+        ids = _thin_files(Path(tmp), keep)
         new = AutoTokenizer.from_pretrained(tmp, trust_remote_code=False)
     return new, [tokenizer.convert_tokens_to_ids(o) for o in sorted(ids, key=ids.get)]
 
@@ -186,6 +198,7 @@ def _configs(model:PreTrainedModel)->list:
     found = model.config, model.config.get_text_config(), getattr(model, 'generation_config', None)
     return list({id(o): o for o in found if o is not None}.values())
 
+# %% ../nbs/24_vocabulary.ipynb #35659219
 def _numbers(value)->list[int]:
     "None, one or several."
     return [o for o in (value if isinstance(value, list) else [value]) if o is not None]
@@ -193,21 +206,25 @@ def _numbers(value)->list[int]:
 def _rename(config, renamed:dict[int,int]):
     "Special tokens by their new numbers; one that no token belongs to is named no more."
     for name in _TOKENS:
-        old = getattr(config, name, None)
+        if (old := getattr(config, name, None)) is None: continue
         new = [renamed[o] for o in _numbers(old) if o in renamed]
-        if old is not None: setattr(config, name, (new if isinstance(old, list) else new[0])
-            if new else None)
+        setattr(config, name, None if not new else new if isinstance(old, list) else new[0])
 
-# %% ../nbs/24_vocabulary.ipynb #4f0c06b5
-def _fewer_tokens(model:PreTrainedModel, numbers:list[int])->PreTrainedModel:
-    "A copy that knows only these tokens, numbered anew."
-    model,renamed = copy.deepcopy(model),{old: i for i,old in enumerate(numbers)}
+# %% ../nbs/24_vocabulary.ipynb #9f6c8445
+def _fewer_embeddings(model:PreTrainedModel, numbers:list[int], renamed:dict[int,int]):
+    "Leave some rows of a model's table, and of its head."
     table,head = model.get_input_embeddings(),model.get_output_embeddings()
     same = [o for o in model.modules() if getattr(o, 'weight', None) is table.weight]
     for o in same:
         if getattr(o, 'padding_idx', None) is not None: o.padding_idx = renamed.get(o.padding_idx)
     _fewer_rows(same, numbers)
     if head is not None and head not in same: _fewer_rows([head], numbers)
+
+# %% ../nbs/24_vocabulary.ipynb #4f0c06b5
+def _fewer_tokens(model:PreTrainedModel, numbers:list[int])->PreTrainedModel:
+    "A copy that knows only these tokens, numbered anew."
+    model,renamed = copy.deepcopy(model),{old: i for i,old in enumerate(numbers)}
+    _fewer_embeddings(model, numbers, renamed)
     text = model.config.get_text_config()
     if isinstance(text.vocab_size, int): text.vocab_size = len(numbers)
     for o in _configs(model): _rename(o, renamed)
@@ -220,6 +237,7 @@ def _logits(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, texts:list
     batch = pad(encode(texts, tokenizer, min(max_tokens(model, tokenizer), 64)), tokenizer)
     return model.eval()(**{k: v.to(model.device) for k,v in batch.items()}).logits
 
+# %% ../nbs/24_vocabulary.ipynb #01c14765
 def _check_tokens(short, tokenizer, texts:list[str], numbers:list[int]):
     "Refuse a tokenizer that splits texts of the corpus otherwise."
     for i in range(0, len(texts), 1000):
@@ -246,8 +264,7 @@ def prune_vocabulary(
     tokenizer:PreTrainedTokenizerBase|None,  # Its own, if it is a model; stays as it is
     texts:Iterable[str],  # The corpus: training texts, and any others that are to be expected
 )->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # New ones; plain `from_pretrained` loads them
-    """Drop the embeddings of tokens that a corpus does not use. Abdaoui et al. 2020 (arXiv
-    2010.05609), section 3."""
+    "Drop embeddings that a corpus does not use. Abdaoui et al. 2020 (arXiv 2010.05609), section 3."
     model,tokenizer,_ = given(model, tokenizer)
     check_floats(model)
     if not (texts := [o for o in texts if o.strip()]):
