@@ -25,8 +25,10 @@ def quantize_weight(
     "Round to the nearest code, symmetric around zero (torchao's choice of scales)."
     from torchao.quantization import quant_primitives as ao
     low,high,block = -2**(bits - 1),2**(bits - 1) - 1,(1, group or weight.shape[1])
-    options = dict(quant_min=low, quant_max=high)
-    scale,zero = ao.choose_qparams_affine(weight.float(), ao.MappingType.SYMMETRIC, block,
+    options,seen,over = dict(quant_min=low, quant_max=high),weight.float(),block
+    if block == (1, 1):  # torchao takes a block of one number for the whole matrix
+        seen,over = seen.repeat_interleave(2, 1),(1, 2)
+    scale,zero = ao.choose_qparams_affine(seen, ao.MappingType.SYMMETRIC, over,
         torch.int8, zero_point_dtype=torch.int8, keepdim=True, **options)
     return ao.quantize_affine(weight.float(), block, scale, zero, torch.int8, **options), scale
 

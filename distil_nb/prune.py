@@ -47,6 +47,9 @@ def widths(
 # %% ../nbs/23_prune.ipynb #ba31b7bb
 def _narrow(layer:nn.Module, keep:Tensor, dim:int)->nn.Module:
     "The linear layer with some of its rows (`dim` 0) or columns (1)."
+    if not isinstance(layer, architectures.MATRICES):
+        raise CompressionError(f'a {type(layer).__name__} cannot be cut',
+            'cut first, then go on with what is left')
     weight = matrix(layer).detach().index_select(dim, keep)
     rows,columns = weight.shape
     kind = type(layer)  # one that leaves zeros out on disk stays one
@@ -60,6 +63,7 @@ def _narrow(layer:nn.Module, keep:Tensor, dim:int)->nn.Module:
 # %% ../nbs/23_prune.ipynb #46ae4f43
 def _cut(layer:nn.Module, sources:tuple[str,...], target:str, keep:Tensor):
     "Leave only these rows of `sources`, and the same columns of `target`."
+    if len(keep) == matrix(layer.get_submodule(target)).shape[1]: return  # nothing goes
     for name in sources: layer.set_submodule(name, _narrow(layer.get_submodule(name), keep, 0))
     layer.set_submodule(target, _narrow(layer.get_submodule(target), keep, 1))
 
