@@ -125,7 +125,7 @@ def _rounded(model, tokenizer, plan, data, share:float, seed:int):
     "A quantized copy."
     from distil_nb.calibrate import calibrate, quantize_nf4
     from distil_nb.quantize import quantize
-    from distil_nb.train import as_data
+    from distil_nb.distillation import as_data
     if plan is None: return quantize_nf4(model, tokenizer)
     if plan.activations != 'static': return quantize(model, plan)
     rows = as_data(data)['train']
@@ -197,7 +197,7 @@ def cut(
     "Remove what can be removed physically; a smaller vocabulary brings another tokenizer."
     from distil_nb.checkpoints import given
     from distil_nb.prune import prune
-    from distil_nb.train import as_data
+    from distil_nb.distillation import as_data
     from distil_nb.vocabulary import prune_vocabulary
     model,tokenizer,name = given(model, tokenizer)
     rows,before = as_data(data),4*model.num_parameters()
@@ -242,7 +242,7 @@ def prune_and_recover(
     "Prune, then train."
     from distil_nb.checkpoints import save_checkpoint
     from distil_nb.sparsify import train_sparse
-    from distil_nb.train import distil
+    from distil_nb.distillation import distil
     small,own,record = cut(model, rows, cuts)
     teacher,note = teacher or model,{k: record[k] for k in ('source', 'pruned', 'bytes_before')}
     with tempfile.TemporaryDirectory() as tmp:
@@ -302,7 +302,7 @@ def demo_students(
 )->dict[str,dict]:  # Record of each
     "Train the same student from the same start, with the teacher and on labels only."
     from distil_nb.data import load_data
-    from distil_nb.train import distil
+    from distil_nb.distillation import distil
     records = {}
     for name,alpha in (('student', .5), ('labels-only', 0.)):
         say(f'training {name}')

@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .architectures import max_tokens
 from .checkpoints import check_floats, save_checkpoint
+from .distillation import run_and_record
 from .generation import Sampling, generate
 from .kept_logits import KINDS, KeptLogits, bucketed, check_top_k, divergence, keep_top_k
 from .llm import generate_responses, held_out, read_prompts, trouble, usable
@@ -34,7 +35,7 @@ from .prune import gate_scores
 from .runs import processes, weights_fingerprint, work_folder
 from .tasks import Task
 from .tokens import cut_by_length, fingerprint
-from .train import run_and_record, run_task
+from .train import run_task
 
 # %% ../nbs/30_lm_distillation.ipynb #e83076d2
 class SoftLoss:
