@@ -6,7 +6,8 @@ Every prompt gets the same number of new tokens (the end of a text is not among 
 import argparse, json, time
 from pathlib import Path
 
-from distil_nb.core import CompressionError, write_json
+from distil_nb.core import CompressionError
+from distil_nb.writing import write_json
 from common import numbers, parser
 import numpy as np
 import pandas as pd

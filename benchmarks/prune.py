@@ -12,7 +12,8 @@ import argparse, json, sys, tempfile, time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from distil_nb.core import Settings, write_json
+from distil_nb.core import Settings
+from distil_nb.writing import write_json
 from common import earlier, numbers, parser, with_models
 import numpy as np
 import pandas as pd

@@ -11,7 +11,8 @@ Trained models are kept in `--work`; a run that is there already is not repeated
 import argparse, json, sys, tempfile
 from pathlib import Path
 
-from distil_nb.core import Settings, set_seed, write_json
+from distil_nb.core import Settings, set_seed
+from distil_nb.writing import write_json
 from common import earlier, numbers, parser, with_models
 import numpy as np
 import pandas as pd

@@ -36,7 +36,8 @@ from datasets import Dataset, DatasetDict, concatenate_datasets, config
 from torch import Tensor, nn
 from transformers import AutoTokenizer, BertConfig, DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from distil_nb.core import Settings, quiet, set_seed, write_json
+from distil_nb.core import Settings, quiet, set_seed
+from distil_nb.writing import write_json
 from distil_nb.checkpoints import SAMPLE_TEACHER, load_checkpoint, save_checkpoint
 from distil_nb.data import load_data
 from distil_nb.evaluate import batched_logits, machine

@@ -10,7 +10,8 @@ amounts  for the first of `--rows`: with each number of made texts in `--amounts
 import argparse, json, sys, tempfile, time
 from pathlib import Path
 
-from distil_nb.core import Settings, set_seed, write_json
+from distil_nb.core import Settings, set_seed
+from distil_nb.writing import write_json
 from common import earlier, numbers, parser, with_models
 import pandas as pd
 from datasets import Dataset, DatasetDict

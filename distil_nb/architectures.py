@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+# %% ../nbs/06_architectures.ipynb #0af38053
 # *core* comes before transformers: it keeps the imports quiet
 from .core import CompressionError, quiet
 import torch
@@ -47,15 +48,15 @@ _DISTILBERT = Architecture('transformer.layer', tuple(f'attention.{o}_lin' for o
 _LLAMA = Architecture('layers', (), '', ('mlp.gate_proj', 'mlp.up_proj'), 'mlp.down_proj')
 _GPT2 = Architecture('h', (), '', ('mlp.c_fc',), 'mlp.c_proj', neurons='n_inner')
 
+# %% ../nbs/06_architectures.ipynb #2cde501f
 ARCHITECTURES = {
     **dict.fromkeys(('bert', 'roberta', 'xlm-roberta', 'camembert'), _BERT),
     **dict.fromkeys(('llama', 'qwen2', 'qwen3'), _LLAMA),
     'distilbert': _DISTILBERT, 'gpt2': _GPT2}
 
-# %% ../nbs/06_architectures.ipynb #ae7bebf2
+# %% ../nbs/06_architectures.ipynb #67d06e46
 MATRICES = (nn.Linear, Conv1D)
 
-# %% ../nbs/06_architectures.ipynb #67d06e46
 def matrix(
     layer:nn.Module,  # One of `MATRICES`
 )->Tensor:  # `(outputs, inputs)`; a view of the weights
@@ -81,12 +82,11 @@ def _misfit(layer:nn.Module, row:Architecture)->str:
     if wrong: return f'has no linear layer {wrong[0]}'
     if missing := [o for o in (row.norm, row.end) if o and o not in parts]:
         return f'has no {missing[0]}'
-    def columns(name): return matrix(parts[name]).shape[1]
-    rows = {name: matrix(parts[name]).shape[0] for name in (*row.heads, *row.up)}
-    pairs = [(o, row.out) for o in row.heads] + [(o, row.down) for o in row.up]
-    odd = [f'{a} has {rows[a]} rows and {b} {columns(b)} columns' for a,b in pairs
-        if rows[a] != columns(b)]
-    return odd[0] if odd else ''
+    sizes = {o: matrix(parts[o]).shape for o in named}
+    for a,b in [(o, row.out) for o in row.heads] + [(o, row.down) for o in row.up]:
+        if sizes[a][0] != sizes[b][1]:
+            return f'{a} has {sizes[a][0]} rows and {b} {sizes[b][1]} columns'
+    return ''
 
 # %% ../nbs/06_architectures.ipynb #eeef1ed8
 def architecture_of(
@@ -153,10 +153,9 @@ def layer_list(
     raise CompressionError(f'{model.config.model_type} has {what}',
         'its layers cannot be told apart here')
 
-# %% ../nbs/06_architectures.ipynb #32bfc8a9
+# %% ../nbs/06_architectures.ipynb #945b4be9
 _LAYER = re.compile(r'(.*?(?:^|\.)(?:layers?|h|blocks?)\.)(\d+)(\..*)')
 
-# %% ../nbs/06_architectures.ipynb #945b4be9
 def layer_number(
     name:str,  # Of a parameter or module, within the model or the base model
 )->int|None:  # From 0; `None` outside the layers
@@ -218,7 +217,7 @@ def _lookups(model:PreTrainedModel)->dict[str,Tensor]:
     others are left out."""
     asked,batch,was_training = {},probe(model),model.training
     names = {o: name for name,o in model.named_modules() if isinstance(o, nn.Embedding)}
-    def note(table, inputs):
+    def note(table, inputs):  # what PyTorch gives a hook
         if isinstance(inputs[0], Tensor): asked[names[table]] = inputs[0].detach()
     hooks = [o.register_forward_pre_hook(note) for o in names]
     try:
@@ -227,7 +226,8 @@ def _lookups(model:PreTrainedModel)->dict[str,Tensor]:
         for o in hooks: o.remove()
         model.train(was_training)
     rows,tokens = batch['input_ids'].shape
-    def fits(ids): return ids.shape[-1:] >= (tokens,) and ids.shape[:-1] in ((rows,), (1,), ())
+    def fits(ids):  # what a table was asked for
+        return ids.shape[-1:] >= (tokens,) and ids.shape[:-1] in ((rows,), (1,), ())
     # a model may fill rows up by itself, as Longformer does to its windows
     return {name: ids[..., :tokens] for name,ids in asked.items() if fits(ids)}
 
@@ -274,6 +274,13 @@ def _first(output)->Tensor:
     "Hidden states, where a layer gives more than that."
     return output[0] if isinstance(output, (tuple, list)) else output
 
+def _distance(a:Tensor, b:Tensor, mask:Tensor)->float:
+    "Largest difference, as a share of the largest value; positions that are padding do not count."
+    a,b = a.float(),b.float()
+    if a.shape != b.shape: return float('inf')
+    if a.dim() == 3 and a.shape[:2] == mask.shape: a,b = a[mask],b[mask]
+    return ((a - b).abs().max()/b.abs().max().clamp(min=1e-30)).nan_to_num(nan=float('inf')).item()
+
 # %% ../nbs/06_architectures.ipynb #4ce987c7
 @torch.no_grad()
 def _run(model:PreTrainedModel, batch:dict[str,Tensor])->tuple[Tensor,list[Tensor]]:
@@ -289,14 +296,6 @@ def _run(model:PreTrainedModel, batch:dict[str,Tensor])->tuple[Tensor,list[Tenso
         for o in hooks: o.remove()
         model.train(was_training)
     return logits, states
-
-# %% ../nbs/06_architectures.ipynb #0c2db3aa
-def _distance(a:Tensor, b:Tensor, mask:Tensor)->float:
-    "Largest difference, as a share of the largest value; positions that are padding do not count."
-    a,b = a.float(),b.float()
-    if a.shape != b.shape: return float('inf')
-    if a.dim() == 3 and a.shape[:2] == mask.shape: a,b = a[mask],b[mask]
-    return ((a - b).abs().max()/b.abs().max().clamp(min=1e-30)).nan_to_num(nan=float('inf')).item()
 
 # %% ../nbs/06_architectures.ipynb #2a2f9fb6
 def check_same(
@@ -322,16 +321,19 @@ def check_same(
         'this architecture needs a row or a mend of its own')
 
 # %% ../nbs/06_architectures.ipynb #2c5d57fb
+def _pass_on(layer, args, kwargs, output):
+    "A hook: instead of its output, a layer gives the hidden states that it was given."
+    given = args[0] if args else kwargs['hidden_states']
+    return (given, *output[1:]) if isinstance(output, (tuple, list)) else given
+
+# %% ../nbs/06_architectures.ipynb #8a99e8cf
 @contextmanager
 def skipping(
     model:PreTrainedModel,  # Whose layers can be told apart
     keep:list[int],  # Layers that count, from 0
 ):
     "Inside the block, all other layers hand on what they are given."
-    def pass_on(layer, args, kwargs, output):
-        given = args[0] if args else kwargs['hidden_states']
-        return (given, *output[1:]) if isinstance(output, (tuple, list)) else given
-    hooks = [o.register_forward_hook(pass_on, with_kwargs=True)
+    hooks = [o.register_forward_hook(_pass_on, with_kwargs=True)
              for i,o in enumerate(layer_list(model)) if i not in keep]
     try: yield
     finally:

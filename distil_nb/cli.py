@@ -22,8 +22,8 @@ from typer.exceptions import TyperException
 from .commands import (check_apart, check_cuts, check_quantizing, cut, demo_results,
     demo_students, hand_over, layer_numbers, load_rows, measure_model, planned_scheme,
     planned_zeros, predict_texts, prune_and_recover, quantize_model)
-from .core import (CompressionError, Settings, atomic_path, check_target, one_line,
-    passive_threads, write_json)
+from .core import CompressionError, Settings, one_line, passive_threads
+from .writing import atomic_path, check_target, write_json
 
 # %% ../nbs/36_cli.ipynb #0894988b
 _ABOUT = ('Compress Hugging Face text classifiers and language models: distil a large teacher into '

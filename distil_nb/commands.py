@@ -14,7 +14,8 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from .core import CompressionError, Settings, check_target
+from .core import CompressionError, Settings
+from .writing import check_target
 
 # %% ../nbs/35_commands.ipynb #d1ef22d9
 def load_rows(

@@ -1,4 +1,4 @@
-"""Small things that every chapter leans on: one kind of error, one seed, one way to count, one set of settings, one way to write.
+"""Small things that every chapter leans on: one kind of error, one seed, one way to count, one set of settings.
 
 Docs: https://distil-nb.github.io/distil_nb/core.html.md"""
 
@@ -6,17 +6,15 @@ Docs: https://distil-nb.github.io/distil_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['RUN_SLOW', 'passive_threads', 'one_line', 'CompressionError', 'set_seed', 'default_device', 'count_parameters',
-           'Settings', 'check_settings', 'check_target', 'writing', 'atomic_path', 'write_json', 'optional', 'progress',
-           'quiet', 'hub_answers', 'readable']
+           'Settings', 'check_settings', 'optional', 'registered', 'progress', 'quiet', 'hub_answers', 'readable']
 
 # %% ../nbs/00_core.ipynb #f3f5fd59
-import errno, fnmatch, json, logging, math, numbers, os, random, shutil, sys, threading, uuid
-import warnings
-from contextlib import contextmanager
+import logging, math, numbers, os, random, sys, threading, warnings
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import Iterable, Iterator
+from importlib.metadata import entry_points
+from typing import Iterable
 
 import httpx
 import numpy as np
@@ -103,13 +101,21 @@ class Settings:
     def __post_init__(self): check_settings(self)
 
 # %% ../nbs/00_core.ipynb #86a6e9b8
-_CHOICES = dict(schedule=('constant', 'linear', 'cosine'), keep=('best', 'last'), 
+_CHOICES = dict(schedule=('constant', 'linear', 'cosine'), keep=('best', 'last'),
     precision=('auto', 'no', 'bf16', 'fp16'))
-
-# %% ../nbs/00_core.ipynb #4e2bbc53
 _RANGES = dict(lr=(0, math.inf), temperature=(.01, 1000), alpha=(0, 1), warmup=(0, 1),
     clip=(0, math.inf))
 
+# %% ../nbs/00_core.ipynb #ba0448d4
+def _check_integer(name:str, value):
+    "Refuse what is no integer, or below its least value: 0 for a seed, else 1."
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise CompressionError(f'{name} must be an integer, got {value!r}')
+    if not (0 if name == 'seed' else 1) <= value < 2**32:
+        span = 'from 0 to 2**32-1' if name == 'seed' else 'above 0'
+        raise CompressionError(f'{name} must be {span}, got {value}')
+
+# %% ../nbs/00_core.ipynb #4e2bbc53
 def _check_number(name:str, value, least:float, most:float):
     "Refuse what is no number, or outside."
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -126,128 +132,11 @@ def check_settings(
 ):
     "Refuse settings that make no sense; infinite and NaN make none."
     for name in ('epochs', 'batch_size', 'accumulate', 'seed'):
-        value = getattr(s, name)
-        if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-            raise CompressionError(f'{name} must be an integer, got {value!r}')
-        if not (0 if name == 'seed' else 1) <= value < 2**32:
-            span = 'from 0 to 2**32-1' if name == 'seed' else 'above 0'
-            raise CompressionError(f'{name} must be {span}, got {value}')
+        _check_integer(name, getattr(s, name))
     for name,(least,most) in _RANGES.items(): _check_number(name, getattr(s, name), least, most)
     for name,known in _CHOICES.items():
-        if getattr(s, name) not in known:
-            raise CompressionError(f'no {name} {getattr(s, name)!r}',
-                f'choose from {", ".join(known)}')
-
-# %% ../nbs/00_core.ipynb #761aec36
-_OURS = ('config.json', 'generation_config.json', 'record.json', 'compression.json',
-    'model*.safetensors', 'model*.index.json',
-    'compressed.safetensors', 'model.onnx*', 'tokenizer*', 'vocab.*', 'merges.txt',
-    'special_tokens_map.json',
-    'added_tokens.json', 'chat_template.jinja', 'spiece.model', 'sentencepiece.*', '*.npy',
-    'results.*', 'history.*')
-
-def _foreign(folder:Path)->str:
-    "The first file of a folder that this library did not write; nothing if it wrote all of them."
-    if not (folder/'record.json').exists() and not (folder/'config.json').exists():
-        return next((o.name for o in sorted(folder.iterdir())), '')
-    try: listed = json.loads((folder/'record.json').read_text(encoding='utf-8')).get('files')
-    except (OSError, ValueError, AttributeError): listed = None
-    found = sorted(str(o.relative_to(folder)) for o in folder.rglob('*') if o.is_symlink()
-        or not o.is_dir())
-    def ours(name):
-        if listed is not None: return name in listed
-        return any(fnmatch.fnmatch(Path(name).name, o) for o in _OURS)
-    return next((o for o in found if not ours(o)), '')
-
-# %% ../nbs/00_core.ipynb #e503d295
-def check_target(
-    target:str|Path,  # File or folder to be written
-    overwrite:bool=False,  # May an existing result be replaced?
-)->Path:  # The target
-    "Refuse to write over what exists; call it before anything long starts."
-    target = Path(target)
-    if target.is_symlink():
-        raise CompressionError(f'{target} is a symbolic link', 'give the folder that it stands for')
-    if not target.exists(): return target
-    if not overwrite:
-        raise CompressionError(f'{target} exists already',
-            'choose another --out, or add --overwrite')
-    if target.is_dir() and (other := _foreign(target)):
-        raise CompressionError(
-            f'{target} holds {other}, not written by distil_nb, which --overwrite does not touch',
-            'choose another --out, or move it away')
-    return target
-
-# %% ../nbs/00_core.ipynb #6f47158b
-def _list_files(folder:Path):
-    "Let the record of a result say which files belong to it."
-    record = folder/'record.json'
-    if not record.is_file(): return
-    told = json.loads(record.read_text(encoding='utf-8'))
-    files = sorted(str(o.relative_to(folder)) for o in folder.rglob('*') if o.is_file())
-    record.write_text(json.dumps(told | dict(files=files), indent=2, allow_nan=False) + '\n',
-        encoding='utf-8')
-
-# %% ../nbs/00_core.ipynb #acbf0f6f
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
-    errno.EFBIG)
-
-@contextmanager
-def writing(
-    target:str|Path,  # What is being written
-):
-    "Turn what a full or protected disk says, in whatever library, into a `CompressionError`."
-    try: yield
-    except Exception as e:
-        full = 'No space left' in str(e) or 'os error 28' in str(e)
-        if not full and getattr(e, 'errno', None) not in _UNWRITABLE: raise
-        raise CompressionError(f'cannot write {target} ({getattr(e, "strerror", None) or e})',
-            'make room there, or choose another --out') from e
-
-# %% ../nbs/00_core.ipynb #e196f7eb
-def _remove(path:Path):
-    if path.is_dir() and not path.is_symlink(): shutil.rmtree(path)
-    else: path.unlink(missing_ok=True)
-
-def _put(part:Path, target:Path):
-    "Rename; the old result goes only when the new one stands, and comes back if it cannot."
-    if not target.is_dir(): return part.replace(target)
-    old = part.with_suffix('.old')
-    target.rename(old)  # a folder cannot be renamed over another
-    try: part.replace(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    _remove(old)
-
-# %% ../nbs/00_core.ipynb #3ce4f249
-@contextmanager
-def atomic_path(
-    target:str|Path,  # File or folder that shall appear
-    overwrite:bool=False,  # Replace an existing one? Else `CompressionError`
-)->Iterator[Path]:  # Temporary path to write to: make a file or a folder there
-    "Write beside `target`, rename when all went well; nothing is left when it did not."
-    target = check_target(target, overwrite)
-    # nobody else's, living or dead
-    part = target.with_name(f'.{target.name}.{uuid.uuid4().hex[:12]}.part')
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield part
-            check_target(target, overwrite)
-            if part.is_dir(): _list_files(part)
-            _put(part, target)
-        finally: _remove(part)
-
-# %% ../nbs/00_core.ipynb #02add773
-def write_json(
-    record:dict,  # What `json` can say; non-finite numbers raise `ValueError`
-    path:str|Path,  # File to write
-    overwrite:bool=False,  # Replace an existing one?
-):
-    "Write `record` as indented JSON, all or nothing."
-    text = json.dumps(record, indent=2, allow_nan=False) + '\n'
-    with atomic_path(path, overwrite) as part: part.write_text(text, encoding='utf-8')
+        if (value := getattr(s, name)) not in known:
+            raise CompressionError(f'no {name} {value!r}', f'choose from {", ".join(known)}')
 
 # %% ../nbs/00_core.ipynb #edb025d8
 def optional(
@@ -259,6 +148,13 @@ def optional(
     except ImportError as e:
         raise CompressionError(f'{package} is not installed',
             f"pip install 'distil_nb[{extra}]'") from e
+
+# %% ../nbs/00_core.ipynb #dc491610
+def registered(
+    group:str,  # Such as `distil_nb.changes` or `distil_nb.formats` (see *Checkpoints*)
+)->dict:  # Name to entry point; `load()` gives what is registered
+    "What installed packages have registered."
+    return {o.name: o for o in entry_points(group=group)}
 
 # %% ../nbs/00_core.ipynb #13d600aa
 def progress(
@@ -272,26 +168,44 @@ def progress(
 
 # %% ../nbs/00_core.ipynb #2d81ed0f
 @contextmanager
-def quiet():
-    """No remarks or loading bars of transformers and datasets inside the block; download bars stay
-    on a terminal."""
-    import datasets
+def _quiet_transformers():
+    "No remarks or loading bars of transformers inside the block."
     from transformers.utils import logging as remarks
-    level,data_level = remarks.get_verbosity(),datasets.logging.get_verbosity()
-    bars = remarks.is_progress_bar_enabled()
-    data_bars = not datasets.utils.are_progress_bars_disabled()
+    level,bars = remarks.get_verbosity(),remarks.is_progress_bar_enabled()
     remarks.set_verbosity_error()
     remarks.disable_progress_bar()
+    try: yield
+    finally:
+        remarks.set_verbosity(level)
+        if bars: remarks.enable_progress_bar()
+
+# %% ../nbs/00_core.ipynb #dca0d29a
+@contextmanager
+def _quiet_datasets():
+    "No remarks of datasets inside the block; its bars on a terminal only."
+    import datasets
+    level,off = datasets.logging.get_verbosity(),datasets.utils.are_progress_bars_disabled()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     if not sys.stderr.isatty(): datasets.disable_progress_bars()
     try: yield
     finally:
-        remarks.set_verbosity(level)
-        datasets.logging.set_verbosity(data_level)
-        if bars: remarks.enable_progress_bar()
-        if data_bars: datasets.enable_progress_bars()
+        datasets.logging.set_verbosity(level)
+        if not off: datasets.enable_progress_bars()
+
+# %% ../nbs/00_core.ipynb #99a4c99f
+@contextmanager
+def quiet():
+    """No remarks or loading bars of transformers and datasets inside the block; download bars stay
+    on a terminal."""
+    with _quiet_datasets(), _quiet_transformers(): yield
 
 # %% ../nbs/00_core.ipynb #892565d1
+def _ask_hub(seconds:float, answers:list):
+    "Add what the Hub answers; nothing if it does not."
+    from huggingface_hub import constants
+    with suppress(httpx.HTTPError): answers.append(httpx.head(constants.ENDPOINT, timeout=seconds))
+
+# %% ../nbs/00_core.ipynb #1e03d999
 def hub_answers(
     seconds:float=3.,  # How long to wait for an answer
 )->bool:  # `True` also when `HF_HUB_OFFLINE=1` says that the local cache is to be used instead
@@ -299,10 +213,7 @@ def hub_answers(
     from huggingface_hub import constants
     if constants.HF_HUB_OFFLINE: return True
     answers = []
-    def probe():
-        try: answers.append(httpx.head(constants.ENDPOINT, timeout=seconds))
-        except httpx.HTTPError: pass
-    thread = threading.Thread(target=probe, daemon=True)
+    thread = threading.Thread(target=_ask_hub, args=(seconds, answers), daemon=True)
     thread.start()
     thread.join(seconds)
     return bool(answers)
@@ -313,8 +224,7 @@ def readable(
     what:str,  # What is being read, with its name: the start of the message
     way_out:str,  # What the user can do about it
 ):
-    """Turn whatever a library says about unreadable input into a `CompressionError`; remarks stay
-    out of sight."""
+    "Turn what a library says about unreadable input into a `CompressionError`; no other remarks."
     try:
         with quiet(): yield
     except (CompressionError, MemoryError): raise

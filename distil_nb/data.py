@@ -19,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Value
+
+# %% ../nbs/04_data.ipynb #19f11843
 from .files import (SPLIT_WORDS, SPLITS, cache_folder, column, files_by_split, read_rows,
     settled, some_of, tell)
 from .sample import generate_urls
@@ -38,14 +40,19 @@ def _shown(value)->str:
     "A value as a message shows it; bytes hold JSON (see *Files*)."
     return value[:40].decode(errors='replace') if isinstance(value, bytes) else repr(value)[:40]
 
+def _no_text(array):
+    "Which entries are no string; in bytes, which hold JSON, a string begins with a quote."
+    if not pa.types.is_binary(array.type): return pa.array([True]*len(array))
+    return pc.invert(pc.starts_with(array, b'"'))
+
+def _empty(array): return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(array)), 0)
+
+# %% ../nbs/04_data.ipynb #37399115
 def _check_kind(rows:Dataset, where:str):
     "The texts are strings, all of them."
     kind = rows.with_format('arrow').data.schema.field('text').type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind): return
-    def no_text(array):
-        if not pa.types.is_binary(array.type): return pa.array([True]*len(array))
-        return pc.invert(pc.starts_with(array, b'"'))
-    row,value = _first_bad(rows, 'text', no_text) or (0, None)
+    row,value = _first_bad(rows, 'text', _no_text) or (0, None)
     raise CompressionError(f'{where}, row {row}: the text {_shown(value)} is not a string',
         'write texts as strings')
 
@@ -57,23 +64,22 @@ def check_texts(
     "Every text is a string with something in it, else `CompressionError`."
     if not len(rows): raise CompressionError(f'{where} is empty', 'it needs at least one row')
     _check_kind(rows, where)
-    def empty(array): return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(array)), 0)
-    if bad := _first_bad(rows, 'text', empty):
+    if bad := _first_bad(rows, 'text', _empty):
         problem = 'missing' if bad[1] is None else 'empty'
         raise CompressionError(f'{where}, row {bad[0]}: the text is {problem}',
             'fill it in or drop the row')
     return rows
 
 # %% ../nbs/04_data.ipynb #f97c6f86
+_NUMBER = r'^ *-?[0-9]{1,18}(\.[0-9]{0,18})? *$'
+
 def _as_numbers(rows:Dataset, where:str, way_out:str)->Dataset:
     "Labels written as text become numbers; the first that is none is named."
-    def no_number(array):
-        return pc.invert(pc.match_substring_regex(array, r'^ *-?[0-9]{1,18}(\.[0-9]{0,18})? *$'))
-    bad = _first_bad(rows, 'labels', no_number)
-    if bad and bad[1] is not None:
-        value = _shown(bad[1])
-        raise CompressionError(f'{where}, row {bad[0]}: label {value} is no class number', way_out)
-    if bad: raise CompressionError(f'{where}, row {bad[0]}: the label is missing', way_out)
+    def no_number(array): return pc.invert(pc.match_substring_regex(array, _NUMBER))  # of texts
+    if bad := _first_bad(rows, 'labels', no_number):
+        said = f'label {_shown(bad[1])} is no class number'
+        if bad[1] is None: said = 'the label is missing'
+        raise CompressionError(f'{where}, row {bad[0]}: {said}', way_out)
     rows = settled(rows)
     numbers = pc.cast(pc.utf8_trim_whitespace(rows.with_format('arrow')['labels'][:]), 'float64')
     return _with_labels(rows, numbers.to_numpy(), Value('float64'))
@@ -88,11 +94,12 @@ def _with_labels(rows:Dataset, labels:np.ndarray, kind)->Dataset:
 
 # %% ../nbs/04_data.ipynb #86669a15
 def _wrong_labels(classes:int)->dict:
-    "What can be wrong with a number, as functions of Arrow."
-    def floats(o): return pc.cast(o, 'float64', safe=False)
-    def outside(o): return pc.or_(pc.less(floats(o), 0), pc.greater_equal(floats(o), classes))
-    def fractional(o): return pc.not_equal(pc.floor(floats(o)), floats(o))
-    def unknown(o): return pc.or_kleene(pc.is_null(o), pc.is_nan(floats(o)))
+    "What can be wrong with a number, as functions of an Arrow array."
+    def floats(o): return pc.cast(o, 'float64', safe=False)  # of numbers or truths
+    def outside(o):  # below 0, or `classes` and more
+        return pc.or_(pc.less(floats(o), 0), pc.greater_equal(floats(o), classes))
+    def fractional(o): return pc.not_equal(pc.floor(floats(o)), floats(o))  # such as 0.5
+    def unknown(o): return pc.or_kleene(pc.is_null(o), pc.is_nan(floats(o)))  # null or NaN
     return {'is missing': unknown, 'is fractional': fractional, 'is outside the classes': outside}
 
 # %% ../nbs/04_data.ipynb #1bf93788
@@ -202,6 +209,10 @@ def make_splits(
 # %% ../nbs/04_data.ipynb #2590ff3f
 HUB_DATA = 'shawhin/phishing-site-classification'
 
+def _name_of(source)->str:
+    "What a source is called in messages."
+    return 'the data' if isinstance(source, (Dataset, dict)) else str(source)
+
 # %% ../nbs/04_data.ipynb #387a0835
 def sample_data(
     seed:int=0,  # Other seeds, other rows
@@ -231,10 +242,6 @@ def _read_source(source, seed:int)->dict[str,Dataset]:
         return _read_source(_from_hub(source[4:] or HUB_DATA), seed)
     if not os.path.isdir(source): return dict(train=read_rows(source))
     return {s: read_rows(*f) for s,f in files_by_split(Path(source)).items()}
-
-def _name_of(source)->str:
-    "What a source is called in messages."
-    return 'the data' if isinstance(source, (Dataset, dict)) else str(source)
 
 # %% ../nbs/04_data.ipynb #0447efd1
 def _check_same_names(data:dict[str,Dataset], name:str):
@@ -315,6 +322,13 @@ def _places(ours:list[str], theirs:list[str])->list[int]|None:
     clear = None not in found and len(set(found)) == len(ours) and len(set(plain)) == len(plain)
     return found if clear else None
 
+# %% ../nbs/04_data.ipynb #e09b9a28
+def _renumbered(rows:Dataset, places:list[int], names:list[str])->Dataset:
+    "Rows whose class `i` becomes `places[i]`; texts without labels stay as they are."
+    if class_names(rows) is None: return rows
+    labels = np.array(places)[column(rows, 'labels')]
+    return _with_labels(rows, labels, ClassLabel(names=names))
+
 # %% ../nbs/04_data.ipynb #3fb93399
 def match_names(
     data:DatasetDict,  # From `load_data`; any splits
@@ -328,8 +342,4 @@ def match_names(
     if places is None:
         raise CompressionError(f'the data have the classes {some_of(ours)}, and the model '
             f'{some_of(theirs)}', 'give a model that was trained for these classes (train-teacher)')
-    def turned(rows):
-        if class_names(rows) is None: return rows  # texts without labels
-        labels = np.array(places)[column(rows, 'labels')]
-        return _with_labels(rows, labels, ClassLabel(names=theirs))
-    return DatasetDict({s: turned(o) for s,o in data.items()})
+    return DatasetDict({s: _renumbered(o, places, theirs) for s,o in data.items()})

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Callable
 
-from .core import Settings, set_seed  # first: it keeps the imports quiet
+from .core import Settings, count_parameters, set_seed  # first: it keeps the imports quiet
 import torch
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,7 +21,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 # %% ../nbs/16_distillation.ipynb #f891f693
 from .architectures import max_tokens
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
-from .core import check_target, count_parameters
 from .data import SPLITS, class_names, count_classes, load_data
 from .models import make_student
 from .optimizer import chosen_precision
@@ -29,6 +28,7 @@ from .runs import best_epoch, processes, work_folder
 from .tasks import Classification, Task, split_scores
 from .teacher import check_classes, soft_targets
 from .train import run_task
+from .writing import check_target
 
 # %% ../nbs/16_distillation.ipynb #4dddf443
 def weights_into(

@@ -6,12 +6,11 @@ Docs: https://distil-nb.github.io/distil_nb/evaluate.html.md"""
 
 # %% auto #0
 __all__ = ['Classifier', 'softmax', 'scores', 'standard_error', 'confusion', 'evaluating', 'first_token_only', 'batched_logits',
-           'only_inputs', 'inputs_of', 'mixed', 'split_logits', 'held_out_accuracy', 'classifier', 'weight_files',
-           'bytes_on_disk', 'bytes_in_memory', 'latency', 'machine', 'measure', 'measure_checkpoint', 'tfidf_baseline',
-           'results_table', 'results_chart']
+           'only_inputs', 'inputs_of', 'mixed', 'split_logits', 'held_out_accuracy', 'classifier', 'latency', 'machine',
+           'measure', 'measure_checkpoint', 'tfidf_baseline', 'results_table', 'results_chart']
 
 # %% ../nbs/09_evaluate.ipynb #4469fb10
-import json, platform, time
+import platform, time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Callable
@@ -25,8 +24,12 @@ import torch
 from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# %% ../nbs/09_evaluate.ipynb #bbf170f0
 from .architectures import architecture_of, layer_list, max_tokens, probe
 from .files import column, tell
+# scores and sizes are asked for together: whoever imports one from here finds the other
+from .models import bytes_in_memory, bytes_on_disk
 from .tokens import TOKEN_COLUMNS, cut_by_length, encode, pad, take, tokenize
 
 # %% ../nbs/09_evaluate.ipynb #a8f35f90
@@ -98,6 +101,7 @@ def _hooked(norm:nn.Module, hook:Callable):
     try: yield
     finally: handle.remove()
 
+# %% ../nbs/09_evaluate.ipynb #1768e628
 @contextmanager
 def evaluating(
     model,  # Of PyTorch; others are left alone
@@ -125,6 +129,13 @@ def _reads_first_token(model:PreTrainedModel, norm:nn.Module)->bool:
     return all(o.shape == whole.shape and bool(((o - whole).abs() <= limit).all()) for o in others)
 
 # %% ../nbs/09_evaluate.ipynb #f4fb807e
+def _cut_place(model:PreTrainedModel)->str:
+    "Name of a module in the last layer, or nothing."
+    try: name,last = architecture_of(model).norm,layer_list(model)[-1]
+    except CompressionError: return ''  # not in the table
+    return name if name and _reads_first_token(model, last.get_submodule(name)) else ''
+
+# %% ../nbs/09_evaluate.ipynb #fcbe296a
 _CUTS = WeakKeyDictionary()  # a model's answer; a copy of it is asked anew
 
 def _last_norm(model)->nn.Module|None:
@@ -133,12 +144,6 @@ def _last_norm(model)->nn.Module|None:
     if not isinstance(model, nn.Module): return None
     if model not in _CUTS: _CUTS[model] = _cut_place(model)
     return layer_list(model)[-1].get_submodule(_CUTS[model]) if _CUTS[model] else None
-
-def _cut_place(model:PreTrainedModel)->str:
-    "Name of a module in the last layer, or nothing."
-    try: name,last = architecture_of(model).norm,layer_list(model)[-1]
-    except CompressionError: return ''  # not in the table
-    return name if name and _reads_first_token(model, last.get_submodule(name)) else ''
 
 # %% ../nbs/09_evaluate.ipynb #d73a40a3
 @contextmanager
@@ -183,6 +188,7 @@ def only_inputs(
     if isinstance(encoded, Dataset): return encoded.select_columns(names)
     return {k: encoded[k] for k in names}
 
+# %% ../nbs/09_evaluate.ipynb #66aba009
 def inputs_of(
     encoded,  # From `encode`, or rows from `tokenize`
     part:list[int],  # Numbers of rows
@@ -193,6 +199,7 @@ def inputs_of(
     extra = set(encoded.column_names) - {*TOKEN_COLUMNS}
     return take(only_inputs(encoded) if extra else encoded, part)
 
+# %% ../nbs/09_evaluate.ipynb #8f0b4c88
 def _lengths(encoded)->list[int]:
     "Tokens of each row."
     if isinstance(encoded, Dataset): return column(encoded, 'length')
@@ -209,6 +216,7 @@ def mixed(
     dtype = dict(bf16=torch.bfloat16, fp16=torch.float16)[precision]
     return torch.autocast(torch.device(device).type, dtype)
 
+# %% ../nbs/09_evaluate.ipynb #f985a4a7
 def _check_logits(logits:np.ndarray)->np.ndarray:
     "The same, if every one is a number."
     bad = np.flatnonzero(~np.isfinite(logits).all(-1))
@@ -221,12 +229,10 @@ _TOLD = WeakSet()  # models
 
 def _tell_cut(model, tokenizer, texts:list[str]|Dataset, lengths:list[int], limit:int):
     "Say once that texts are cut. As long as the limit is not longer than it."
-    if model in _TOLD: return
     full = [i for i,n in enumerate(lengths) if n >= limit]
-    if not full: return
+    if model in _TOLD or not full: return
     longer = encode([texts[i] for i in full], tokenizer, limit + 1)['input_ids']
-    cut = sum(len(o) > limit for o in longer)
-    if not cut: return
+    if not (cut := sum(len(o) > limit for o in longer)): return
     _TOLD.add(model)
     tell(f'{cut} of {len(lengths)} texts are cut to the {limit} tokens that the model takes')
 
@@ -251,8 +257,7 @@ def held_out_accuracy(
     data,  # Splits with `text` and `labels`
     splits:tuple=('validation', 'test'),  # Taken together
 )->float:  # Per cent
-    """One number for many small experiments, on as many rows as there are that nothing was trained
-    on."""
+    "One number for many small experiments, on all rows that nothing was trained on."
     hits = [split_logits(model, tokenizer, data[o]).argmax(-1) == column(data[o], 'labels')
         for o in splits]
     return 100*float(np.concatenate(hits).mean())
@@ -267,37 +272,11 @@ def classifier(
 )->Classifier:  # Function from texts to logits
     "A model and its tokenizer as one function."
     limit = max_tokens(model, tokenizer)
-    def classify(texts:list[str])->np.ndarray:
+    def classify(texts:list[str])->np.ndarray:  # any number of texts; `(rows, classes)`
         encoded = encode(texts, tokenizer, limit)
         _tell_cut(model, tokenizer, texts, _lengths(encoded), limit)
         return batched_logits(model, tokenizer, encoded, batch_size)
     return classify
-
-# %% ../nbs/09_evaluate.ipynb #b96f72fc
-def weight_files(
-    folder:str|Path,  # Checkpoint
-)->list[Path]:  # None if there are no weights
-    "The files of weights that `load_checkpoint` reads; not the copies that lie there too."
-    folder,index = Path(folder),Path(folder)/'model.safetensors.index.json'
-    for name in ('compressed.safetensors', 'model.safetensors'):
-        if (folder/name).exists(): return [folder/name]
-    if index.exists():
-        names = json.loads(index.read_text(encoding='utf-8'))['weight_map'].values()
-        return [folder/o for o in sorted(set(names))]
-    runtime = (folder/o for o in ('model.onnx', 'model.onnx_data', 'model.onnx.data'))
-    return [o for o in runtime if o.exists()]
-
-def bytes_on_disk(
-    folder:str|Path,  # Checkpoint
-)->int:  # Of its weights alone
-    "Size of the weights as stored."
-    return sum(o.stat().st_size for o in weight_files(folder))
-
-def bytes_in_memory(
-    model:nn.Module,  # Any model
-)->int:  # Bytes of parameters and buffers; what is shared counts once
-    "Size of the weights as loaded."
-    return sum(o.nbytes for o in [*model.parameters(), *model.buffers()])
 
 # %% ../nbs/09_evaluate.ipynb #8aa4345a
 def latency(
@@ -328,8 +307,8 @@ def _named(kinds:dict[str,set[str]], flags:set[str])->str:
     found = [name for name,words in kinds.items() if flags & words]
     return ' '.join(found) or ('none' if flags else 'unknown')
 
-def machine(
-)->dict:  # `processor`, `int8` and `bf16`, `threads` (of PyTorch), `torch`
+# %% ../nbs/09_evaluate.ipynb #40e53315
+def machine()->dict:  # `processor`, `int8` and `bf16`, `threads` (of PyTorch), `torch`
     """What the figures were measured on. `int8` and `bf16` name the instructions for products of
     8-bit integers and of bfloat16 numbers, where Linux tells."""
     cpu,flags = platform.processor() or platform.machine(),set()
@@ -388,7 +367,7 @@ def tfidf_baseline(
     grams = TfidfVectorizer(analyzer='char', ngram_range=(2, 5), sublinear_tf=True, min_df=2)
     fit = LogisticRegression(C=10, max_iter=1000, random_state=seed)
     fit.fit(grams.fit_transform(rows['text'][:]), rows['labels'][:])
-    def classify(texts:list[str])->np.ndarray:
+    def classify(texts:list[str])->np.ndarray:  # any number of texts; `(rows, classes)`
         margin = fit.decision_function(grams.transform(texts))
         return np.stack([-margin/2, margin/2], -1) if margin.ndim == 1 else margin
     words = sum(len(o.encode()) for o in grams.vocabulary_)
@@ -400,13 +379,12 @@ def results_table(
     results:list[dict],  # From `measure`
 )->pd.DataFrame:  # One row each
     "Results side by side, in units for people."
-    def row(r):
-        return {'accuracy %': 100*r['accuracy'], '± se': 100*standard_error(r['accuracy'], r['n']),
-            'F1 %': 100*r['f1'], 'parameters': r['parameters'],
-            'MB': (r['bytes_on_disk'] or np.nan)/1e6,
-            **{f'ms, batch {b}': v for b,v in r['latency_ms'].items()}}
+    rows = [{'accuracy %': 100*r['accuracy'], '± se': 100*standard_error(r['accuracy'], r['n']),
+        'F1 %': 100*r['f1'], 'parameters': r['parameters'],
+        'MB': (r['bytes_on_disk'] or np.nan)/1e6,
+        **{f'ms, batch {b}': v for b,v in r['latency_ms'].items()}} for r in results]
     names = pd.Index([r['name'] for r in results], name='model')
-    return pd.DataFrame([row(r) for r in results], index=names).round(2)
+    return pd.DataFrame(rows, index=names).round(2)
 
 # %% ../nbs/09_evaluate.ipynb #138028f4
 def results_chart(

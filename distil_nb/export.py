@@ -15,7 +15,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, atomic_path, check_target, optional, quiet, write_json
+from .core import CompressionError, optional, quiet
+from .writing import atomic_path, check_target, write_json
 import numpy as np
 import torch
 import torch.nn.functional as F

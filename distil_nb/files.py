@@ -16,6 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Iterator
 
+# %% ../nbs/03_files.ipynb #bc4ca514
 # *core* comes before datasets: it keeps the imports quiet
 from .core import CompressionError, one_line, quiet, readable
 import datasets
@@ -53,6 +54,17 @@ def cache_folder()->Path:  # Is there, and can be written
     except OSError as e: return _passing_folder(str(wanted), e.strerror or type(e).__name__)
 
 # %% ../nbs/03_files.ipynb #9a28ec03
+def _mapped(batches:Iterator[pa.RecordBatch], schema:pa.Schema)->pa.Table:
+    "Batches, written to a file that loses its name once it is mapped."
+    handle,name = tempfile.mkstemp(suffix='.rows', dir=cache_folder())
+    try:
+        with os.fdopen(handle, 'wb') as f, pa.ipc.new_stream(f, schema) as out:
+            for o in batches: out.write_batch(o)
+        return pa.ipc.open_stream(pa.memory_map(name)).read_all()
+    finally:
+        with suppress(OSError): os.unlink(name)
+
+# %% ../nbs/03_files.ipynb #9412d6ff
 def on_disk(
     batches:Iterator[pa.RecordBatch],  # Of one schema
     features:Features|None=None,  # Of datasets; those that the schema says if not given
@@ -60,13 +72,7 @@ def on_disk(
     "Write Arrow batches to a file without a name, and map it."
     first = next(iter_ := iter(batches), None)
     if first is None: raise CompressionError('there are no rows', 'give at least one')
-    handle,name = tempfile.mkstemp(suffix='.rows', dir=cache_folder())
-    try:
-        with os.fdopen(handle, 'wb') as f, pa.ipc.new_stream(f, first.schema) as out:
-            for o in chain([first], iter_): out.write_batch(o)
-        table = pa.ipc.open_stream(pa.memory_map(name)).read_all()
-    finally:
-        with suppress(OSError): os.unlink(name)
+    table = _mapped(chain([first], iter_), first.schema)
     info = DatasetInfo(features=features or Features.from_arrow_schema(table.schema))
     return Dataset(datasets.table.InMemoryTable(table), info=info, fingerprint=uuid.uuid4().hex)
 
@@ -260,6 +266,7 @@ def _text_batches(paths:list[Path])->Iterator[pa.RecordBatch]:
 _READERS = {'.csv': _table_batches, '.tsv': _table_batches, '.json': _json_batches,
     '.jsonl': _json_batches, '.parquet': _parquet_batches, '.txt': _text_batches}
 
+# %% ../nbs/03_files.ipynb #9e0f1f4d
 def _check_files(paths:list[Path]):
     "Refuse what is no data file, or empty, before anything is read."
     for path in paths:
@@ -294,6 +301,7 @@ SPLITS = 'train', 'validation', 'test'
 SPLIT_WORDS = dict(train='train', validation='validation', valid='validation', val='validation',
     dev='validation', test='test')
 
+# %% ../nbs/03_files.ipynb #6f3c21a4
 def _split_of(path:Path, folder:Path)->str|None:
     "The split that the name of a file or of a folder around it says."
     parts = *path.relative_to(folder).parent.parts, path.stem
@@ -310,16 +318,20 @@ def _is_result(folder:Path)->bool:
     signs = 'config.json', 'record.json'
     return folder.suffix == '.partial' or any((folder/o).exists() for o in signs)
 
+def _in_result(path:Path, folder:Path)->bool:
+    "Does a file lie in a result, somewhere below `folder`?"
+    parts = (o for o in path.relative_to(folder).parents if str(o) != '.')
+    return any(_is_result(folder/o) for o in parts)
+
+# %% ../nbs/03_files.ipynb #b3411fc6
 def _data_files(folder:Path)->list[Path]:
     "Files of `folder` and below that may hold rows."
     kinds = _READERS.keys() - {'.txt'}
-    def inside(path): return [folder/o for o in path.relative_to(folder).parents if str(o) != '.']
     files = sorted(o for o in folder.rglob('*') if o.suffix.lower() in kinds and o.is_file()
-        and not o.name.startswith('.') and not any(map(_is_result, inside(o))))
-    if not files:
-        raise CompressionError(f'no {", ".join(sorted(kinds))} file in {folder}',
-            'give a folder that holds data')
-    return files
+        and not o.name.startswith('.') and not _in_result(o, folder))
+    if files: return files
+    raise CompressionError(f'no {", ".join(sorted(kinds))} file in {folder}',
+        'give a folder that holds data')
 
 # %% ../nbs/03_files.ipynb #1e5276c8
 def files_by_split(

@@ -21,11 +21,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 # %% ../nbs/29_kept_logits.ipynb #2bd93612
-from .core import atomic_path, progress, readable
+from .core import progress, readable
 from .lm import label_logits, lm_batch
 from .losses import NO_LABEL
 from .runs import weights_fingerprint
 from .tokens import code_fingerprint, cut_by_length, fingerprint
+from .writing import atomic_path
 
 # %% ../nbs/29_kept_logits.ipynb #7d4359cd
 KINDS = 'forward', 'reverse', 'js'

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from fastcore.basics import patch
 from .architectures import max_tokens
 from .checkpoints import check_floats, save_checkpoint
-from .core import check_target, count_parameters
+from .core import count_parameters
 from .distillation import run_and_record
 from .generation import Sampling, generate
 from .kept_logits import KINDS, KeptLogits, bucketed, check_top_k, divergence, keep_top_k
@@ -39,6 +39,7 @@ from .runs import processes, weights_fingerprint, work_folder
 from .tasks import Task
 from .tokens import cut_by_length, fingerprint
 from .train import run_task
+from .writing import check_target
 
 # %% ../nbs/30_lm_distillation.ipynb #e83076d2
 class SoftLoss:

@@ -6,10 +6,10 @@ Docs: https://distil-nb.github.io/distil_nb/models.html.md"""
 
 # %% auto #0
 __all__ = ['HUB_STUDENT', 'story_config', 'parameter_table', 'spread_layers', 'check_layers', 'keep_layers', 'to_distilbert',
-           'story_student', 'new_student', 'make_student']
+           'story_student', 'new_student', 'make_student', 'weight_files', 'bytes_on_disk', 'bytes_in_memory']
 
 # %% ../nbs/08_models.ipynb #efc95ec1
-import copy, re
+import copy, json, re
 from pathlib import Path
 
 # *core* comes before transformers: it keeps the imports quiet
@@ -19,13 +19,13 @@ import torch
 from torch import nn
 from transformers import (AutoModelForSequenceClassification, DistilBertConfig,
     DistilBertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase)
+
+# %% ../nbs/08_models.ipynb #70aee67b
 from distil_nb.architectures import (ARCHITECTURES, check_same, layer_list, layer_number,
-    renumbered,
-    skipping)
+    renumbered, skipping)
 # students and checkpoints are asked for together: whoever imports one from here finds the other
 from .checkpoints import (HUB_TEACHER, SAMPLE_TEACHER, check_floats, given,
-    load_checkpoint,
-    locate, note_change, save_checkpoint, writes_text)
+    load_checkpoint, locate, note_change, save_checkpoint, writes_text)
 
 # %% ../nbs/08_models.ipynb #ceec40a0
 HUB_STUDENT = 'distilbert-base-uncased'
@@ -45,16 +45,19 @@ def _part(name:str, p:nn.Parameter, model:PreTrainedModel)->str:
     return 'other embeddings' if 'embed' in name or '.wpe.' in name else 'head'
 
 # %% ../nbs/08_models.ipynb #0353672b
+def _counted(model:PreTrainedModel)->dict[str,int]:
+    "Parameters of each part, of all together, and those that are trained."
+    rows = dict.fromkeys(['token embeddings', 'other embeddings', 'layers', 'head'], 0)
+    for name,p in model.named_parameters(): rows[_part(name, p, model)] += p.numel()
+    trainable = count_parameters(model, trainable=True)
+    return rows | dict(total=count_parameters(model), trainable=trainable)
+
+# %% ../nbs/08_models.ipynb #ec8ff945
 def parameter_table(
     **models:PreTrainedModel,  # Name and model of each column
 )->pd.DataFrame:  # Parameters by part, and in all
     "Where the parameters of transformers are."
-    def count(model):
-        rows = dict.fromkeys(['token embeddings', 'other embeddings', 'layers', 'head'], 0)
-        for name,p in model.named_parameters(): rows[_part(name, p, model)] += p.numel()
-        trainable = count_parameters(model, trainable=True)
-        return rows | dict(total=count_parameters(model), trainable=trainable)
-    return pd.DataFrame({k: count(v) for k,v in models.items()})
+    return pd.DataFrame({k: _counted(v) for k,v in models.items()})
 
 # %% ../nbs/08_models.ipynb #63600202
 def spread_layers(
@@ -93,18 +96,21 @@ def _shallower(config, keep:list[int])->object:
     return new
 
 # %% ../nbs/08_models.ipynb #80decd9e
-def _with_layers(model:PreTrainedModel, keep:list[int])->PreTrainedModel:
-    "A new model of these layers; `CompressionError` where one does not fit in its new place."
-    with quiet(): student = type(model)(_shallower(model.config, keep))
+def _fill_layers(student:PreTrainedModel, model:PreTrainedModel, keep:list[int]):
+    "Give a shallower model its weights; `CompressionError` where one does not fit in its new place."
     state = {renumbered(name, keep): v for name,v in model.state_dict().items()}
     state.pop(None, None)
     try: student.load_state_dict(state)
     except RuntimeError as e:
         what = next((o.strip() for o in str(e).splitlines()[1:]), '')
-        kind = model.config.model_type
-        raise CompressionError(
-            f'layers {keep} of {kind} do not fit in their new places ({what[:120]})',
-            'keep the first layer') from e
+        raise CompressionError(f'layers {keep} of {model.config.model_type} do not fit in their '
+            f'new places ({what[:120]})', 'keep the first layer') from e
+
+# %% ../nbs/08_models.ipynb #e99a0dc2
+def _with_layers(model:PreTrainedModel, keep:list[int])->PreTrainedModel:
+    "A new model of these layers."
+    with quiet(): student = type(model)(_shallower(model.config, keep))
+    _fill_layers(student, model, keep)
     if model.can_generate(): student.generation_config = copy.deepcopy(model.generation_config)
     return student.to(model.dtype).eval()
 
@@ -113,8 +119,7 @@ def keep_layers(
     model:PreTrainedModel,  # With layers of one shape; stays as it is
     keep:list[int],  # Numbers of the layers to keep, from 0, ascending
 )->PreTrainedModel:  # A new model with these layers
-    """A shallower copy: chosen layers, and all else. Sanh et al. 2019 (arXiv 1910.01108), section
-    3.
+    """A shallower copy: chosen layers and all else. Sanh et al. 2019 (arXiv 1910.01108), section 3.
     `CompressionError` if it does not compute what the given model computes through these layers."""
     check_layers(keep, model.config.num_hidden_layers)
     if getattr(model, 'compression', []):
@@ -131,9 +136,9 @@ def keep_layers(
 # %% ../nbs/08_models.ipynb #a195390d
 def _to_distilbert()->dict[str,str]:
     "How DistilBERT calls the parts of BERT's layers, by the table of architectures."
-    ours,theirs = ARCHITECTURES['bert'],ARCHITECTURES['distilbert']
-    def parts(row): return [*row.heads, row.out, row.norm, *row.up, row.down, row.end]
-    return dict(zip(parts(ours), parts(theirs)))
+    rows = ARCHITECTURES['bert'],ARCHITECTURES['distilbert']
+    ours,theirs = ([*o.heads, o.out, o.norm, *o.up, o.down, o.end] for o in rows)
+    return dict(zip(ours, theirs, strict=True))
 
 # %% ../nbs/08_models.ipynb #da36d0f6
 def _distilbert_config(c)->DistilBertConfig:
@@ -191,6 +196,15 @@ def new_student(
     with quiet(): return auto.from_config(config, trust_remote_code=False).eval()
 
 # %% ../nbs/08_models.ipynb #64959d25
+def _pretrained_student(teacher:PreTrainedModel, student:str|Path)->tuple:
+    "A pretrained model, or the story's, with a new head for the teacher's classes; its tokenizer."
+    classes = teacher.config.num_labels
+    if str(student) == 'story': model,own = story_student(classes)
+    else: model,own = load_checkpoint(student, new_head=True, num_labels=classes)
+    model.config.id2label,model.config.label2id = teacher.config.id2label,teacher.config.label2id
+    return model, own
+
+# %% ../nbs/08_models.ipynb #a5c1bd77
 def make_student(
     teacher:PreTrainedModel,  # Gives its layers, classes and their names
     tokenizer:PreTrainedTokenizerBase,  # The teacher's
@@ -200,12 +214,34 @@ def make_student(
     "The student to be trained: from the teacher's layers, or from a pretrained model."
     if student is not None and keep is not None:
         raise CompressionError('both --student and --keep-layers were given', 'choose one')
-    if student is None:
-        chosen = spread_layers(teacher.config.num_hidden_layers) if keep is None else keep
-        return keep_layers(teacher, chosen), tokenizer
-    classes = teacher.config.num_labels
-    story = str(student) == 'story'
-    model,own = story_student(classes) if story else load_checkpoint(student, new_head=True,
-        num_labels=classes)
-    model.config.id2label,model.config.label2id = teacher.config.id2label,teacher.config.label2id
-    return model, own
+    if student is not None: return _pretrained_student(teacher, student)
+    if keep is None: keep = spread_layers(teacher.config.num_hidden_layers)
+    return keep_layers(teacher, keep), tokenizer
+
+# %% ../nbs/08_models.ipynb #e76e0d9b
+def weight_files(
+    folder:str|Path,  # Checkpoint
+)->list[Path]:  # None if there are no weights
+    "The files of weights that `load_checkpoint` reads; not the copies that lie there too."
+    folder,index = Path(folder),Path(folder)/'model.safetensors.index.json'
+    for name in ('compressed.safetensors', 'model.safetensors'):
+        if (folder/name).exists(): return [folder/name]
+    if index.exists():
+        names = json.loads(index.read_text(encoding='utf-8'))['weight_map'].values()
+        return [folder/o for o in sorted(set(names))]
+    runtime = (folder/o for o in ('model.onnx', 'model.onnx_data', 'model.onnx.data'))
+    return [o for o in runtime if o.exists()]
+
+# %% ../nbs/08_models.ipynb #5b173e23
+def bytes_on_disk(
+    folder:str|Path,  # Checkpoint
+)->int:  # Of its weights alone
+    "Size of the weights as stored."
+    return sum(o.stat().st_size for o in weight_files(folder))
+
+# %% ../nbs/08_models.ipynb #c0494e40
+def bytes_in_memory(
+    model:nn.Module,  # Any model
+)->int:  # Bytes of parameters and buffers; what is shared counts once
+    "Size of the weights as loaded."
+    return sum(o.nbytes for o in [*model.parameters(), *model.buffers()])

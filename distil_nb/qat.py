@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Callable
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, check_target, set_seed
+from .core import CompressionError, Settings, set_seed
+from .writing import check_target
 import torch
 from datasets import DatasetDict
 from torch import nn

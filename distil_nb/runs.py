@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 # %% ../nbs/12_runs.ipynb #b79ac078
-from .core import CompressionError, atomic_path  # first: it keeps the imports quiet
+from .core import CompressionError  # first: it keeps the imports quiet
 import pandas as pd
 import torch
 from accelerate import PartialState
@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from .writing import atomic_path
 
 # %% ../nbs/12_runs.ipynb #2306e44c
 def tensors_fingerprint(

@@ -49,6 +49,10 @@ _SLOTS |= dict(
         local lucky modern my native new noble old open prime pure quick quiet rapid real red royal
         silent simple smart social soft super sweet swift ultra united universal warm white wise
         young'''.split(),
+)
+
+# %% ../nbs/02_sample.ipynb #f470e619
+_SLOTS |= dict(
     part='''an ar ba bel ben bo bra ca car co da dal del di do dor du el en fa fer fi flo ga gar ge
         gra ha han hen ho in ja jo ka kal ken ki la lan le len li lo lu ma mar me mi mon mo na ne ni
         no nor ol os pa per pi pol ra re ri ro ros ru sa san se sha so sta te tan ti to tor tri tu
@@ -101,6 +105,10 @@ _SLOTS |= dict(
         netflix nordea office365 onedrive orange outlook paypal playstation postbank rabobank roblox
         santander skype spotify steam swisscom telegram tesco twitter ubs ups usbank usps verizon
         visa vodafone walmart wellsfargo whatsapp yahoo zoom'''.split(),
+)
+
+# %% ../nbs/02_sample.ipynb #bba24c4e
+_SLOTS |= dict(
     lure='''access account alert auth billing bonus cancel care case center check client confirm
         connect customer desk document form gift help id identity info invoice limited locked login
         logon mail manage member message mobile myaccount notice notification online pass password
@@ -118,6 +126,10 @@ _SLOTS |= dict(
         forbes.com webmd.com healthline.com nature.com archive.org mozilla.org python.org gnu.org
         cisco.com ibm.com indeed.com slideshare.net answers.com wikihow.com investopedia.com
         pcmag.com'''.split(),
+)
+
+# %% ../nbs/02_sample.ipynb #6e47155a
+_SLOTS |= dict(
     blog=('blogspot.com '*4+'wordpress.com tumblr.com '*3
         +'weebly.com wixsite.com livejournal.com github.io').split(),
     free=('blogspot.com '*4+'000webhostapp.com appspot.com '*3
@@ -146,6 +158,10 @@ _SLOTS |= dict(
         en events faq forum games guide help history home image items jobs learn library lyrics map
         movies news pages people play post products questions recipes research resources reviews
         services shop show story tag term topic topics tutorial tv wiki'''.split(),
+)
+
+# %% ../nbs/02_sample.ipynb #358b1b02
+_SLOTS |= dict(
     phrase=['{word}','{word}-{word}','{plain}-{word}','{name}-{word}','{plain}-{word}-{kind}',
         '{word}-and-{word}'],
     slug=['{phrase}']*2+['{phrase}-{phrase}']*3+['how-to-{phrase}','what-is-{phrase}',
@@ -178,6 +194,10 @@ _SAFE = dict(
     reference=(15, ['{http}www.{known}/{section}/{slug}','{http}www.{known}/{section}/{slug}{ext}',
         '{http}{word}.{known}/{section}/{title}','https://en.wikipedia.org/wiki/{title}',
         'https://{known}/{section}/{slug}-{number}']),
+)
+
+# %% ../nbs/02_sample.ipynb #f419977a
+_SAFE |= dict(
     document=(7, ['{http}{www}{site}/{section}/{slug}.pdf',
         '{http}{www}{site}/wp-content/uploads/{year}/{month}/{slug}.pdf',
         '{http}{www}{site}/files/{year}/{title}.pdf','{http}{www}{site}/images/{slug}.pdf']),
@@ -185,13 +205,13 @@ _SAFE = dict(
         '{http}{host}.{blog}/{year}/{month}/{slug}.html','{http}{host}.{free}/']),
     profile=(3, ['https://www.facebook.com/{host}/','https://www.youtube.com/watch?v={code}',
         'https://github.com/{name}/{phrase}']),
-    login=(5, ['https://www.{brand}.com/{section}/{lure}','https://{lure}.{brand}.com/',
-        'https://{www}{brand}.com/{section}/{slug}','https://{lure}.{site}/',
-        '{http}{www}{site}/{lure}.php','{http}{www}{site}/{lure}/']),
 )
 
 # %% ../nbs/02_sample.ipynb #0f54cb2e
 _SAFE |= dict(
+    login=(5, ['https://www.{brand}.com/{section}/{lure}','https://{lure}.{brand}.com/',
+        'https://{www}{brand}.com/{section}/{slug}','https://{lure}.{site}/',
+        '{http}{www}{site}/{lure}.php','{http}{www}{site}/{lure}/']),
     query=(3, ['{http}{www}{site}/{section}.php?id={number}',
         '{http}{www}{site}/index.php?{section}={number}',
         'https://www.{known}/{section}?q={word}&hl=en',
@@ -207,12 +227,20 @@ _PHISHING = dict(
         '{http}{away}/{folder}/{folder}/{folder}/{name}/{page}','{http}{away}/{lure}/',
         '{http}{away}/{Brand}/{lure}/{page}','{http}{away}/{folder}/{lure}/{hex}/',
         '{http}{away}/{page}']),
+)
+
+# %% ../nbs/02_sample.ipynb #2b47cd5a
+_PHISHING |= dict(
     kit=(22, ['{http}{away}/{lure}/{brand}/{hex}/{page}',
         '{http}{away}/{page}?cmd=_{lure}&id={blob}&session={blob}',
         '{http}{away}/{page}?{lure}={blob}','{http}{away}/{folder}/{folder}/{page}?email={email}',
         '{http}{away}/{lure}/?{lure}={blob}&{lure}={blob}',
         '{http}{away}/{folder}/{name}/{blob}/{page}',
         '{http}{away}/{page}?{lure}={blob}{blob}{blob}{blob}{blob}&email={email}']),
+)
+
+# %% ../nbs/02_sample.ipynb #63a89adf
+_PHISHING |= dict(
     subdomain=(14, ['{http}{brand}.com.{site}/{lure}/',
         '{http}{lure}.{brand}.com.{site}/ap/{code}/?cmd=_{lure}&id={hex}',
         '{http}{brand}.{site}/{page}','{http}{lure}-{brand}.{site}/',
@@ -232,6 +260,10 @@ _PHISHING |= dict(
         'https://sites.google.com/view/{lure}-{name}/home',
         'https://{name}-my.sharepoint.com/:o:/g/{base64}?e={code}',
         'https://{name}.{free}/v0/{page}?alt=media&token={blob}']),
+)
+
+# %% ../nbs/02_sample.ipynb #86c0875a
+_PHISHING |= dict(
     ip=(2, ['http://{ip}/','http://{ip}/{lure}/{page}',
         'http://{ip}/~{name}/{brand}/{page}?id={blob}']),
     quiet=(2, ['{http}{www}{site}/']*3+['{http}{www}{site}','{http}{www}{site}/{section}/{slug}/',
@@ -240,17 +272,22 @@ _PHISHING |= dict(
 )
 
 # %% ../nbs/02_sample.ipynb #4eae73c1
+def _choose(
+    slot:str,           # Name of a slot; `Slot` with a capital gives a capital
+    rng:random.Random,  # Source of chance
+)->str:                 # What stands there, without slots
+    "Choose for one slot; an unknown one raises `KeyError`."
+    options = _SLOTS[slot.lower()]
+    text = options(rng) if callable(options) else _fill(rng.choice(options), rng)
+    return text.capitalize() if slot.istitle() else text
+
+# %% ../nbs/02_sample.ipynb #d8994de3
 def _fill(
-    template:str,       # Text with `{slot}`s; an unknown slot raises `KeyError`
+    template:str,       # Text with `{slot}`s
     rng:random.Random,  # Source of chance
 )->str:                 # Text without slots
-    """Fill each slot by a random choice, and the slots in that choice too. A `{Slot}` with a
-    capital gives a capital."""
-    def choose(slot):
-        options = _SLOTS[slot[1].lower()]
-        text = options(rng) if callable(options) else _fill(rng.choice(options), rng)
-        return text.capitalize() if slot[1].istitle() else text
-    return re.sub(r'{(\w+)}', choose, template)
+    "Fill each slot by a random choice, and the slots in that choice too."
+    return re.sub(r'{(\w+)}', lambda slot: _choose(slot[1], rng), template)
 
 # %% ../nbs/02_sample.ipynb #c19c5cae
 def _url(

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Callable
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, check_target, progress, set_seed
+from .core import CompressionError, Settings, progress, set_seed
+from .writing import check_target
 import numpy as np
 import pandas as pd
 import torch

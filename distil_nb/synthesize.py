@@ -23,10 +23,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/27_synthesize.ipynb #e77cb154
 from .checkpoints import given
-from .core import atomic_path, set_seed
+from .core import set_seed
 from .evaluate import classifier, softmax
 from .generation import Sampling, first_line, generate
 from .lm import given_lm, lm_rows, small_lm, train_lm, train_tokenizer
+from .writing import atomic_path
 
 # %% ../nbs/27_synthesize.ipynb #22307ece
 def class_prompts(

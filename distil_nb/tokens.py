@@ -20,6 +20,8 @@ import datasets
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
+
+# %% ../nbs/05_tokens.ipynb #08a2cf95
 from .files import cache_folder, column, settled, tell
 
 # %% ../nbs/05_tokens.ipynb #ecbc9649
@@ -61,17 +63,20 @@ def rows_fingerprint(
     return digest.hexdigest()[:16]
 
 # %% ../nbs/05_tokens.ipynb #75e8f13a
+def _said_of(function:Callable)->list:
+    "Source of a function, and its instructions: what `eval` has made has no source of its own."
+    parts,code = [],getattr(function, '__code__', None)
+    with suppress(OSError, TypeError): parts.append(inspect.getsource(function))
+    if code is None: return parts
+    values = [repr(o) for o in code.co_consts if not inspect.iscode(o)]
+    return [*parts, code.co_code.hex(), code.co_names, values]
+
+# %% ../nbs/05_tokens.ipynb #1b10923b
 def code_fingerprint(
     *functions:Callable,  # Whose source decides the outcome
 )->str:  # Another one as soon as a letter of it changes
-    "Names code by its source and its instructions: what `eval` has made has no source of its own."
-    def said(function):
-        parts,code = [],getattr(function, '__code__', None)
-        with suppress(OSError, TypeError): parts.append(inspect.getsource(function))
-        if code is None: return parts
-        values = [repr(o) for o in code.co_consts if not inspect.iscode(o)]
-        return [*parts, code.co_code.hex(), code.co_names, values]
-    return fingerprint(*map(said, functions))
+    "Names code by its source and its instructions."
+    return fingerprint(*map(_said_of, functions))
 
 # %% ../nbs/05_tokens.ipynb #f772d44c
 def _file_hash(path:Path)->bytes:
@@ -140,6 +145,7 @@ def _shortened(text:str, tokenizer, max_length:int)->str:
 # %% ../nbs/05_tokens.ipynb #e80407db
 TOKEN_COLUMNS = 'input_ids', 'token_type_ids'
 
+# %% ../nbs/05_tokens.ipynb #22f71fda
 def encode(
     texts:list[str],  # Any number
     tokenizer,  # Of transformers
@@ -159,7 +165,7 @@ def tokenize(
     max_length:int=512,  # Longer texts are cut to this many tokens
 )->Dataset:  # More columns: as `encode` gives them, and `length` (tokens)
     "Tokenize a split; on disk, and found there again."
-    def ids(batch):
+    def ids(batch):  # texts of some rows
         encoded = encode(batch['text'], tokenizer, max_length)
         return encoded | dict(length=[len(o) for o in encoded['input_ids']])
     code = code_fingerprint(encode, _shortened)
@@ -175,22 +181,33 @@ def take(
     return rows[[int(o) for o in numbers]]
 
 # %% ../nbs/05_tokens.ipynb #cbc034e6
+def _filled(rows:list[list[int]], value:int, left:bool):
+    "Rows as a tensor, filled up with this value to the longest of them."
+    import torch
+    longest = max(map(len, rows))
+    filling = ([value]*(longest - len(o)) for o in rows)
+    return torch.tensor([f + o if left else o + f for f,o in zip(filling, rows)])
+
+# %% ../nbs/05_tokens.ipynb #5f1f11cc
 def pad(
     encoded:dict[str,list],  # From `encode` or `take`; columns other than tokens are left out
     tokenizer,  # Says what to fill up with, and on which side
 )->dict:  # Tensors `(rows, longest)`: the tokens, and `attention_mask`
     "Fill rows up to the longest of them."
-    import torch
-    ids = encoded['input_ids']
+    ids,left = encoded['input_ids'],tokenizer.padding_side == 'left'
     types = getattr(tokenizer, 'pad_token_type_id', 0)
     fill = dict(input_ids=tokenizer.pad_token_id, token_type_ids=types)
-    longest,left = max(map(len, ids)),tokenizer.padding_side == 'left'
-    def filled(rows, value):
-        filling = ([value]*(longest - len(o)) for o in rows)
-        return torch.tensor([f + o if left else o + f for f,o in zip(filling, rows)])
-    mask = filled([[1]*len(o) for o in ids], 0)
-    tokens = {k: filled(encoded[k], v) for k,v in fill.items() if k in encoded}
-    return tokens | dict(attention_mask=mask)
+    tokens = {k: _filled(encoded[k], v, left) for k,v in fill.items() if k in encoded}
+    return tokens | dict(attention_mask=_filled([[1]*len(o) for o in ids], 0, left))
+
+# %% ../nbs/05_tokens.ipynb #0286a4a2
+def _dealt(lengths:np.ndarray, batch_size:int, rng)->list[list[int]]:
+    "Row numbers in batches of like length, the batches in random order."
+    ties = rng.random(len(lengths))
+    order = np.lexsort((ties, lengths))  # by length, equals at random
+    starts = range(0, len(order), batch_size)
+    batches = [order[i:i+batch_size].tolist() for i in starts]
+    return [batches[i] for i in rng.permutation(len(batches))]
 
 # %% ../nbs/05_tokens.ipynb #4975381d
 class LengthBuckets:
@@ -204,16 +221,12 @@ class LengthBuckets:
     ):
         self.lengths,self.batch_size,self.seed,self.epoch = np.asarray(lengths),batch_size,seed,0
         self.part,self.parts = part,parts
-    def set_epoch(self, epoch:int): self.epoch = epoch
+    def set_epoch(self, epoch:int): self.epoch = epoch  # From 0
     def __len__(self): return -(-len(self.lengths)//(self.batch_size*self.parts))
     def __iter__(self)->Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        ties = rng.random(len(self.lengths))
-        order = np.lexsort((ties, self.lengths))  # by length, equals at random
-        starts = range(0, len(order), self.batch_size)
-        batches = [order[i:i+self.batch_size].tolist() for i in starts]
-        deal = rng.permutation(len(batches))
-        return (batches[deal[(i*self.parts + self.part)%len(batches)]] for i in range(len(self)))
+        batches = _dealt(self.lengths, self.batch_size, rng)
+        return (batches[(i*self.parts + self.part)%len(batches)] for i in range(len(self)))
 
 # %% ../nbs/05_tokens.ipynb #b3ee7390
 def cut_by_length(

@@ -108,3 +108,22 @@ def test_pages_are_valid_for_the_site(tmp_path):
             if cell['cell_type'] != 'markdown': continue
             assert source(cell).count('```')%2 == 0 and source(cell).count('$$')%2 == 0
     yaml.safe_load((ROOT/'nbs'/'_quarto.yml').read_text()); yaml.safe_load((ROOT/'nbs'/'sidebar.yml').read_text())
+
+def test_source_distribution_builds_a_wheel(tmp_path):
+    "A wheel is made from the sdist alone, so what setup.py reads is in it; its metadata are those of settings.ini."
+    import zipfile
+    tree = tmp_path/'tree'
+    kept = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True).stdout.split('\0')
+    wanted = [o for o in kept if o and not o.startswith(('nbs/', 'tests/', 'benchmarks/'))] if any(kept) else None
+    if wanted is None: pytest.skip('not a clone of the repository')
+    for name in wanted:
+        (tree/name).parent.mkdir(parents=True, exist_ok=True)
+        (tree/name).write_bytes((ROOT/name).read_bytes())
+    done = subprocess.run([sys.executable, '-m', 'build', '--no-isolation', '--outdir', tmp_path/'dist', tree], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    wheel = zipfile.ZipFile(next((tmp_path/'dist').glob('*.whl')))
+    told = next(wheel.read(o).decode() for o in wheel.namelist() if o.endswith('.dist-info/METADATA'))
+    wanted = configparser.ConfigParser(delimiters=['='])
+    wanted.read(ROOT/'settings.ini', encoding='utf-8')
+    for line in wanted['DEFAULT']['requirements'].split('\n')[1:]: assert f'Requires-Dist: {line}\n' in told
+    assert {'distil_nb/sample_teacher/model.safetensors', 'distil_nb/core.py'} <= set(wheel.namelist())
