@@ -27,7 +27,7 @@ from distil_nb.models import load_checkpoint, save_checkpoint
 from distil_nb.prune import importance, magnitude, prune
 from distil_nb.sparsify import Sparsity, prunable, sparsify, sparsity, train_sparse
 from distil_nb.tokens import fingerprint
-from distil_nb.train import distil
+from distil_nb.distillation import distil
 from distil_nb.vocabulary import prune_vocabulary
 
 def at_random(seed:int):

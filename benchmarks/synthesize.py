@@ -20,7 +20,7 @@ from distil_nb.evaluate import held_out_accuracy, machine, scores, tfidf_baselin
 from distil_nb.generation import Sampling
 from distil_nb.models import load_checkpoint, new_student, save_checkpoint
 from distil_nb.synthesize import synthesize
-from distil_nb.train import distil
+from distil_nb.distillation import distil
 from transformers import BertConfig
 
 def student_accuracy(o, tokenizer, rows, data, seed:int, alpha:float)->float:

@@ -1,9 +1,10 @@
 "What one starts with. A name is imported when it is asked for; none of them is a chapter's name."
 __version__ = "0.1.0"
 _PLACES = dict(Settings='core', CompressionError='core', load_data='data',
-    load_checkpoint='checkpoints', save_checkpoint='checkpoints', train_teacher='train',
-    distil='train', quantize_model='commands', prune_model='commands', sparsify_model='commands',
-    export_onnx='export', measure_model='commands', predict_texts='commands')
+    load_checkpoint='checkpoints', save_checkpoint='checkpoints', distil='distillation',
+    train_teacher='distillation', quantize_model='commands', prune_model='commands',
+    sparsify_model='commands', export_onnx='export', measure_model='commands',
+    predict_texts='commands')
 __all__ = [*_PLACES]
 
 def __getattr__(name):

@@ -200,7 +200,7 @@ def train_teacher(*,
     common,settings = separate(options)
     check_target(out, common.overwrite)
     check_apart(out, data, base)
-    from distil_nb.train import train_teacher
+    from distil_nb.distillation import train_teacher
     rows = _rows(data, common, settings)
     finish(train_teacher(base, rows, out, settings, *_how(common)), out, common)
 
@@ -220,7 +220,7 @@ def distil(*,
     check_target(out, common.overwrite)
     check_apart(out, data, teacher, student, unlabeled)
     keep = layer_numbers(keep_layers)
-    from distil_nb.train import distil
+    from distil_nb.distillation import distil
     rows = _rows(data, common, settings, unlabeled)
     finish(distil(teacher, rows, out, keep, student, settings, *_how(common)), out, common)
 

@@ -107,7 +107,7 @@ def _rounded(model, tokenizer, plan, data, share:float, seed:int):
     "A quantized copy."
     from distil_nb.calibrate import calibrate, quantize_nf4
     from distil_nb.quantize import quantize
-    from distil_nb.train import as_data
+    from distil_nb.distillation import as_data
     if plan is None: return quantize_nf4(model, tokenizer)
     if plan.activations != 'static': return quantize(model, plan)
     rows = as_data(data)['train']
@@ -212,7 +212,7 @@ def cut(
     "Remove what can be removed physically; a smaller vocabulary brings another tokenizer."
     from distil_nb.checkpoints import given
     from distil_nb.prune import prune
-    from distil_nb.train import as_data
+    from distil_nb.distillation import as_data
     model,tokenizer,name = given(model, tokenizer)
     rows,before = as_data(data),4*model.num_parameters()
     if cuts['vocabulary']: model,tokenizer = _cut_vocabulary(model, tokenizer, rows)
@@ -254,7 +254,7 @@ def prune_and_recover(
     "Prune, then train."
     from distil_nb.checkpoints import save_checkpoint
     from distil_nb.sparsify import train_sparse
-    from distil_nb.train import distil
+    from distil_nb.distillation import distil
     small,own,record = cut(model, rows, cuts)
     teacher,note = teacher or model,{k: record[k] for k in ('source', 'pruned', 'bytes_before')}
     with tempfile.TemporaryDirectory() as tmp:
@@ -314,7 +314,7 @@ def predict_texts(
 def _demo_student(folder:Path, alpha:float, seed:int, report)->dict:
     "Half of the sample's teacher, trained on the sample."
     from distil_nb.data import load_data
-    from distil_nb.train import distil
+    from distil_nb.distillation import distil
     settings = Settings(alpha=alpha, seed=seed)
     return distil('sample', load_data('sample'), folder, settings=settings, report=report)
 

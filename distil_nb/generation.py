@@ -12,15 +12,37 @@ import hashlib, math
 from collections import Counter
 from dataclasses import dataclass
 
-# *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, progress, quiet
+from .core import CompressionError, progress, quiet  # first: it keeps the imports quiet
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import Tensor
+
+# %% ../nbs/26_generation.ipynb #315ec8bb
 from transformers import (GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel,
     PreTrainedTokenizerBase, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper)
 from .architectures import max_tokens
 from .lm import encode_prompt
+
+# %% ../nbs/26_generation.ipynb #d026d8de
+def _check_integers(how:object, *names:str):
+    "True is no integer here."
+    for name in names:
+        value = getattr(how, name)
+        if type(value) is not int:
+            raise CompressionError(f'{name} must be an integer, got {value!r}')
+
+# %% ../nbs/26_generation.ipynb #da983799
+def _check_sampling(how:object):
+    "Refuse a value that makes no sense."
+    _check_integers(how, 'max_new_tokens', 'top_k', 'seed')
+    if not how.max_new_tokens > 0:
+        raise CompressionError(f'max_new_tokens must be above 0, got {how.max_new_tokens}')
+    if not 0 <= how.temperature < math.inf:
+        raise CompressionError(f'temperature must be 0 or more, got {how.temperature}')
+    if not how.top_k >= 0: raise CompressionError(f'top_k must be 0 or more, got {how.top_k}')
+    if not 0 < how.top_p <= 1:
+        raise CompressionError(f'top_p must be above 0 and at most 1, got {how.top_p}')
 
 # %% ../nbs/26_generation.ipynb #7b332ab2
 @dataclass(frozen=True)
@@ -31,19 +53,7 @@ class Sampling:
     top_k:int=0  # Draw from so many tokens; 0: from all
     top_p:float=1.  # Draw from the likeliest tokens that reach this together, above 0, to 1
     seed:int=0  # Same seed, same texts
-
-    def __post_init__(self):
-        for name in ('max_new_tokens', 'top_k', 'seed'):
-            value = getattr(self, name)
-            if type(value) is not int:
-                raise CompressionError(f'{name} must be an integer, got {value!r}')
-        if not self.max_new_tokens > 0:
-            raise CompressionError(f'max_new_tokens must be above 0, got {self.max_new_tokens}')
-        if not 0 <= self.temperature < math.inf:
-            raise CompressionError(f'temperature must be 0 or more, got {self.temperature}')
-        if not self.top_k >= 0: raise CompressionError(f'top_k must be 0 or more, got {self.top_k}')
-        if not 0 < self.top_p <= 1:
-            raise CompressionError(f'top_p must be above 0 and at most 1, got {self.top_p}')
+    def __post_init__(self): _check_sampling(self)
 
 # %% ../nbs/26_generation.ipynb #90ae3544
 def row_seeds(
@@ -60,8 +70,7 @@ def row_seeds(
 
 # %% ../nbs/26_generation.ipynb #ccb98334
 class Draw(LogitsProcessor):
-    """Noise that makes the largest value a draw, row by row. Gumbel 1954; Maddison et al. 2014
-    (arXiv 1411.0030), section 2."""
+    "Noise that draws. Gumbel 1954; Maddison et al. 2014 (arXiv 1411.0030), section 2."
     def __init__(self,
         sampling:Sampling,  # With a temperature above 0
         seeds:list[int],  # Of each row
@@ -70,11 +79,17 @@ class Draw(LogitsProcessor):
         self.shape = [TemperatureLogitsWarper(sampling.temperature)]
         if sampling.top_k: self.shape.append(TopKLogitsWarper(sampling.top_k))
         if sampling.top_p < 1: self.shape.append(TopPLogitsWarper(sampling.top_p))
-    def __call__(self, input_ids:Tensor, scores:Tensor)->Tensor:
-        for o in self.shape: scores = o(input_ids, scores)
-        noise = torch.stack([torch.empty(scores.shape[-1]).exponential_(generator=o)
-            for o in self.rows])
-        return scores - noise.log().to(scores.device)
+
+# %% ../nbs/26_generation.ipynb #85e9de9b
+@patch
+def __call__(self:Draw,
+    input_ids:Tensor,  # What was written so far
+    scores:Tensor,  # Logits of the next token `(rows, vocabulary)`
+)->Tensor:  # The same, cut down and noisy
+    "Noise for each row, from its own generator."
+    for o in self.shape: scores = o(input_ids, scores)
+    noise = [torch.empty(scores.shape[-1]).exponential_(generator=o) for o in self.rows]
+    return scores - torch.stack(noise).log().to(scores.device)
 
 # %% ../nbs/26_generation.ipynb #3cfdc281
 def check_fit(
@@ -89,6 +104,45 @@ def check_fit(
         raise CompressionError(f'the prompt {prompt[:40]!r} has {len(o)} tokens, and with '
             f'{new} new ones does not fit the context of {limit}',
             'shorten it, or lower --max-new-tokens')
+
+# %% ../nbs/26_generation.ipynb #e4a732fa
+def _how_to_write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase,
+    new:int)->GenerationConfig:
+    "Greedy, as far as transformers is concerned; stops where tokenizer or model say so."
+    theirs = model.generation_config.eos_token_id
+    stops = {tokenizer.eos_token_id, *(theirs if isinstance(theirs, list) else [theirs])} - {None}
+    return GenerationConfig(max_new_tokens=new, do_sample=False, num_beams=1, repetition_penalty=1.,
+        eos_token_id=sorted(stops), pad_token_id=tokenizer.pad_token_id)
+
+# %% ../nbs/26_generation.ipynb #96be58a7
+def _left_padded(ids:list[list[int]], fill:int)->tuple[Tensor,Tensor]:
+    "Token numbers and attention mask `(rows, longest)`."
+    longest = max(map(len, ids))
+    tokens = [[fill]*(longest - len(o)) + o for o in ids]
+    mask = [[0]*(longest - len(o)) + [1]*len(o) for o in ids]
+    return torch.tensor(tokens), torch.tensor(mask)
+
+# %% ../nbs/26_generation.ipynb #dd073d6c
+def _read(tokenizer:PreTrainedTokenizerBase, new:list[list[int]],
+    stops:list[int])->list[tuple[str,bool]]:
+    "Responses as texts, and whether they ended."
+    ends = [next((i for i,token in enumerate(o) if token in stops), None) for o in new]
+    return [(tokenizer.decode(o[:end], skip_special_tokens=True), end is not None)
+        for o,end in zip(new, ends)]
+
+# %% ../nbs/26_generation.ipynb #b6924f93
+@torch.inference_mode()
+def _write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, ids:list[list[int]],
+    sampling:Sampling, seeds:list[int])->list[tuple[str,bool]]:
+    "Responses of one batch, and whether they ended."
+    config = _how_to_write(model, tokenizer, sampling.max_new_tokens)
+    tokens,mask = (o.to(model.device) for o in _left_padded(ids, tokenizer.pad_token_id))
+    draw = LogitsProcessorList([Draw(sampling, seeds)] if sampling.temperature else [])
+    training = model.training
+    with quiet(): out = model.eval().generate(tokens, generation_config=config,
+        attention_mask=mask, logits_processor=draw)
+    model.train(training)
+    return _read(tokenizer, out[:, tokens.shape[1]:].tolist(), config.eos_token_id)
 
 # %% ../nbs/26_generation.ipynb #1caaff99
 def generate(
@@ -111,37 +165,6 @@ def generate(
         for i,(response,finished) in zip(part, written):
             found[i] = dict(prompt=prompts[i], response=response, finished=finished)
     return found
-
-# %% ../nbs/26_generation.ipynb #e4a732fa
-def _how_to_write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase,
-    new:int)->GenerationConfig:
-    "Greedy, as far as transformers is concerned; stops where tokenizer or model say so."
-    theirs = model.generation_config.eos_token_id
-    stops = {tokenizer.eos_token_id, *(theirs if isinstance(theirs, list) else [theirs])} - {None}
-    return GenerationConfig(max_new_tokens=new, do_sample=False, num_beams=1, repetition_penalty=1.,
-        eos_token_id=sorted(stops), pad_token_id=tokenizer.pad_token_id)
-
-# %% ../nbs/26_generation.ipynb #b6924f93
-@torch.inference_mode()
-def _write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, ids:list[list[int]],
-    sampling:Sampling,
-           seeds:list[int])->list[tuple[str,bool]]:
-    "Responses of one batch, and whether they ended."
-    longest,config = max(map(len, ids)),_how_to_write(model, tokenizer, sampling.max_new_tokens)
-    inputs = [[tokenizer.pad_token_id]*(longest - len(o)) + o for o in ids]
-    mask = [[0]*(longest - len(o)) + [1]*len(o) for o in ids]
-    draw = LogitsProcessorList([Draw(sampling, seeds)] if sampling.temperature else [])
-    training = model.training
-    with quiet():
-        new = model.eval().generate(torch.tensor(inputs, device=model.device),
-            generation_config=config,
-        attention_mask=torch.tensor(mask, device=model.device), logits_processor=draw)[:,
-        longest:].tolist()
-    model.train(training)
-    ends = [next((i for i,token in enumerate(o) if token in config.eos_token_id), None)
-        for o in new]
-    return [(tokenizer.decode(o[:end], skip_special_tokens=True), end is not None)
-        for o,end in zip(new, ends)]
 
 # %% ../nbs/26_generation.ipynb #f79cceee
 def first_line(

@@ -13,23 +13,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-# *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, progress, readable
-from .writing import atomic_path
+from .core import CompressionError  # first: it keeps the imports quiet
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 from transformers import PreTrainedModel
+
+# %% ../nbs/29_kept_logits.ipynb #2bd93612
+from .core import progress, readable
 from .lm import label_logits, lm_batch
 from .losses import NO_LABEL
 from .runs import weights_fingerprint
 from .tokens import code_fingerprint, cut_by_length, fingerprint
+from .writing import atomic_path
 
 # %% ../nbs/29_kept_logits.ipynb #7d4359cd
 KINDS = 'forward', 'reverse', 'js'
 
 # %% ../nbs/29_kept_logits.ipynb #ef908f4a
 def _kl(log_p:Tensor, log_q:Tensor)->Tensor: return (log_p.exp()*(log_p - log_q)).sum(-1)
+
+def _jensen_shannon(log_p:Tensor, log_q:Tensor, beta:float)->Tensor:
+    mixed = torch.logaddexp(log_p + math.log(beta), log_q + math.log(1 - beta))
+    return beta*_kl(log_p, mixed) + (1 - beta)*_kl(log_q, mixed)
 
 # %% ../nbs/29_kept_logits.ipynb #0d0aa5ad
 def divergence(
@@ -45,8 +52,7 @@ def divergence(
     log_p = log_p.detach()
     if kind == 'forward': return _kl(log_p, log_q)
     if kind == 'reverse': return _kl(log_q, log_p)
-    mixed = torch.logaddexp(log_p + math.log(beta), log_q + math.log(1 - beta))
-    return beta*_kl(log_p, mixed) + (1 - beta)*_kl(log_q, mixed)
+    return _jensen_shannon(log_p, log_q, beta)
 
 # %% ../nbs/29_kept_logits.ipynb #aece4a3f
 def bucketed(
@@ -68,14 +74,16 @@ class KeptLogits:
     temperature:float  # Of the probabilities
     run:str  # Names teacher, rows, `k` and temperature
 
-    def of(self,
-        rows:Tensor,  # Numbers of rows, of one batch
-    )->tuple[Tensor,Tensor]:  # Tokens and log-probabilities of their labels, row after row
-        "Read what a batch needs."
-        parts = [np.arange(self.starts[i], self.starts[i+1]) for i in rows.tolist()]
-        where = np.concatenate(parts)
-        tokens,log_p = self.tokens[where].astype(np.int64),self.log_p[where].astype(np.float32)
-        return torch.from_numpy(tokens).to(rows.device), torch.from_numpy(log_p).to(rows.device)
+# %% ../nbs/29_kept_logits.ipynb #76e28cf4
+@patch
+def of(self:KeptLogits,
+    rows:Tensor,  # Numbers of rows, of one batch
+)->tuple[Tensor,Tensor]:  # Tokens and log-probabilities of their labels, row after row
+    "Read what a batch needs."
+    parts = [np.arange(self.starts[i], self.starts[i+1]) for i in rows.tolist()]
+    where = np.concatenate(parts)
+    tokens,log_p = self.tokens[where].astype(np.int64),self.log_p[where].astype(np.float32)
+    return torch.from_numpy(tokens).to(rows.device), torch.from_numpy(log_p).to(rows.device)
 
 # %% ../nbs/29_kept_logits.ipynb #767a2344
 def check_top_k(
@@ -116,12 +124,12 @@ def _file_hash(path:Path)->str:
 def _ask(teacher:PreTrainedModel, rows:list[dict], kept:KeptLogits, batch_size:int):
     "Fill in what the teacher says."
     k,starts = kept.tokens.shape[1],kept.starts
-    for part in progress(cut_by_length([len(o['input_ids']) for o in rows], batch_size),
-        'asking the teacher'):
+    parts = cut_by_length([len(o['input_ids']) for o in rows], batch_size)
+    for part in progress(parts, 'asking the teacher'):
         logits,_ = label_logits(teacher, lm_batch(rows, part, teacher.device))
         full = (logits/kept.temperature).log_softmax(-1)
-        best,where = full.topk(k).indices,np.concatenate([np.arange(starts[i], starts[i+1])
-            for i in part])
+        best = full.topk(k).indices
+        where = np.concatenate([np.arange(starts[i], starts[i+1]) for i in part])
         kept.tokens[where],kept.log_p[where] = best.cpu().numpy(),bucketed(full, best).cpu().numpy()
     kept.tokens.flush()
     kept.log_p.flush()
@@ -135,6 +143,17 @@ def _kept_name(teacher:PreTrainedModel, rows:list[dict], k:int, temperature:floa
     return fingerprint(weights_fingerprint(teacher), str(teacher.config), rows, k, temperature,
         code)
 
+# %% ../nbs/29_kept_logits.ipynb #21798438
+def _fill(folder:Path, teacher:PreTrainedModel, rows:list[dict], k:int, temperature:float,
+    batch_size:int):
+    "Take room for the numbers, and ask."
+    small = np.uint16 if teacher.config.vocab_size <= 2**16 else np.int32
+    starts = np.cumsum([0] + [sum(label != NO_LABEL for label in o['labels'][1:]) for o in rows])
+    np.save(folder/'starts.npy', starts)
+    tokens = _reserve(folder/'tokens.npy', small, (int(starts[-1]), k))
+    log_p = _reserve(folder/'log_p.npy', np.float16, (int(starts[-1]), k + 1))
+    _ask(teacher, rows, KeptLogits(tokens, log_p, starts, temperature, ''), batch_size)
+
 # %% ../nbs/29_kept_logits.ipynb #6a6e419e
 def keep_top_k(
     teacher:PreTrainedModel,  # Causal language model
@@ -145,17 +164,13 @@ def keep_top_k(
     batch_size:int=32,  # Rows at a time
 )->KeptLogits:  # Read from disk where it is needed
     "Ask the teacher once, and write its likeliest tokens."
-    small = np.uint16 if check_top_k(k, teacher) <= 2**16 else np.int32
+    size = check_top_k(k, teacher)
     run = _kept_name(teacher, rows, k, temperature)
     if Path(out).exists(): return open_top_k(out, run)
-    starts = np.cumsum([0] + [sum(label != NO_LABEL for label in o['labels'][1:]) for o in rows])
     with atomic_path(out) as part:
         part.mkdir()
-        np.save(part/'starts.npy', starts)
-        tokens = _reserve(part/'tokens.npy', small, (int(starts[-1]), k))
-        log_p = _reserve(part/'log_p.npy', np.float16, (int(starts[-1]), k + 1))
-        _ask(teacher, rows, KeptLogits(tokens, log_p, starts, temperature, run), batch_size)
-        note = dict(run=run, temperature=temperature, vocabulary=teacher.config.vocab_size)
+        _fill(part, teacher, rows, k, temperature, batch_size)
+        note = dict(run=run, temperature=temperature, vocabulary=size)
         note['hashes'] = {o: _file_hash(part/f'{o}.npy') for o in _ARRAYS}
         (part/'kept.json').write_text(json.dumps(note), encoding='utf-8')
     return open_top_k(out, run)
@@ -165,14 +180,20 @@ def _all(array:np.ndarray, holds:Callable)->bool:
     "Is something true of all numbers? Read piece by piece."
     return all(holds(array[i:i+2**16]).all() for i in range(0, len(array), 2**16))
 
-def _whole(kept:KeptLogits, vocabulary:int)->bool:
-    "Are shapes, types and numbers those of probabilities?"
+# %% ../nbs/29_kept_logits.ipynb #0fdcdcb4
+def _right_types(kept:KeptLogits)->bool:
+    "Are shapes and types those that were written?"
     tokens,log_p,starts = kept.tokens,kept.log_p,kept.starts
-    shapes = tokens.ndim == 2 and starts.ndim == 1 and log_p.shape == (len(tokens), tokens.shape[1]
-        + 1)
-    types = tokens.dtype in (np.uint16,
-        np.int32) and log_p.dtype == np.float16 and starts.dtype == np.int64
-    if not (shapes and types and math.isfinite(kept.temperature) and kept.temperature > 0):
+    if tokens.ndim != 2 or starts.ndim != 1: return False
+    types = tokens.dtype in (np.uint16, np.int32), log_p.dtype == np.float16
+    return (all(types) and starts.dtype == np.int64
+        and log_p.shape == (len(tokens), tokens.shape[1] + 1))
+
+# %% ../nbs/29_kept_logits.ipynb #ae834d69
+def _whole(kept:KeptLogits, vocabulary:int)->bool:
+    "Are all numbers those of probabilities?"
+    tokens,log_p,starts = kept.tokens,kept.log_p,kept.starts
+    if not (_right_types(kept) and math.isfinite(kept.temperature) and kept.temperature > 0):
         return False
     in_order = starts[0] == 0 and starts[-1] == len(tokens) and (np.diff(starts) >= 0).all()
     probable = _all(log_p, lambda o: (o <= .01) & (o > -np.inf))

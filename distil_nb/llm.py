@@ -13,11 +13,13 @@ import ast, hashlib, json, sysconfig
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Iterator
 
-# *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError
+from .core import CompressionError  # first: it keeps the imports quiet
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# %% ../nbs/28_llm.ipynb #67baf6b9
 from .architectures import max_tokens
 from .generation import Sampling, check_fit, first_line, generate, row_seeds
 from .lm import encode_prompt
@@ -39,21 +41,24 @@ def _first_paragraph(function:ast.FunctionDef)->str|None:
     text = ast.get_docstring(function)
     return ' '.join(text.split('\n\n')[0].split()) if text else None
 
+# %% ../nbs/28_llm.ipynb #7f931ae2
+def _functions(path:Path)->Iterator[dict]:
+    "Functions of a file, and what they do; none if there is no such file."
+    tree = ast.parse(path.read_text(encoding='utf-8')) if path.exists() else ast.Module([], [])
+    for f in ast.walk(tree):
+        response = _first_paragraph(f) if isinstance(f, ast.FunctionDef) else None
+        if not response or not 15 <= len(response) <= 200: continue
+        prompt = f'def {f.name}({ast.unparse(f.args)}):'
+        if len(prompt) < 90: yield dict(prompt=prompt, response=f' {response}')
+
 # %% ../nbs/28_llm.ipynb #3bd91155
 def docstrings(
     modules:list[str]=MODULES,  # Files of the standard library, without `.py`, if they are there
 )->list[dict]:  # `prompt` (as `def name(arguments):`) and `response`, each pair once
     "Functions of the standard library and what they do."
-    folder,found = Path(sysconfig.get_paths()['stdlib']),{}
-    for path in (folder/f'{o}.py' for o in modules):
-        tree = ast.parse(path.read_text(encoding='utf-8')) if path.exists() else ast.Module([], [])
-        for f in ast.walk(tree):
-            response = _first_paragraph(f) if isinstance(f, ast.FunctionDef) else None
-            if not response or not 15 <= len(response) <= 200: continue
-            prompt = f'def {f.name}({ast.unparse(f.args)}):'
-            if len(prompt) < 90:
-                found[prompt, response] = dict(prompt=prompt, response=f' {response}')
-    return list(found.values())
+    folder = Path(sysconfig.get_paths()['stdlib'])
+    found = [o for name in modules for o in _functions(folder/f'{name}.py')]
+    return list({tuple(o.values()): o for o in found}.values())
 
 # %% ../nbs/28_llm.ipynb #0e075636
 def held_out(
@@ -62,6 +67,16 @@ def held_out(
 )->bool:  # The same prompt gives the same answer, on every machine
     "Is a row kept for measuring? By a hash of the prompt: no prompt is on both sides."
     return int.from_bytes(hashlib.blake2b(prompt.encode(), digest_size=4).digest())/2**32 < share
+
+# %% ../nbs/28_llm.ipynb #c8c71635
+def _goes_round(words:list[str], times:int)->bool:
+    "Does a phrase of some words stand so often in a row?"
+    for n in range(1, min(20, len(words)//times) + 1):
+        run = 0
+        for a,b in zip(words, words[n:]):
+            run = run + 1 if a == b else 0
+            if run == n*(times - 1): return True
+    return False
 
 # %% ../nbs/28_llm.ipynb #51dd9082
 def trouble(
@@ -72,11 +87,7 @@ def trouble(
     "What is wrong with a response. Loops: Holtzman et al. 2020 (arXiv 1904.09751), section 3."
     words = response.split()
     if not words: return 'empty'
-    for n in range(1, min(20, len(words)//times) + 1):
-        run = 0
-        for a,b in zip(words, words[n:]):
-            run = run + 1 if a == b else 0
-            if run == n*(times - 1): return 'repeats'
+    if _goes_round(words, times): return 'repeats'
     return None if finished else 'cut'
 
 # %% ../nbs/28_llm.ipynb #9ef68cf9
@@ -86,26 +97,37 @@ def _is_response(line)->bool:
         and isinstance(line.get('finished'), bool)
         and line.get('trouble') == trouble(line['response'], line['finished']))
 
+# %% ../nbs/28_llm.ipynb #96dd0d69
+def _check_lines(found:list, lines:list[dict], where:Path):
+    "Refuse what is no response, or was written for something else than `lines`."
+    way_out = 'choose another file, or remove it'
+    if not all(map(_is_response, found)):
+        raise CompressionError(f'{where} is no file of responses', way_out)
+    if any(a.get(k) != v for a,b in zip(found, lines) for k,v in b.items()):
+        raise CompressionError(f'{where} was written with other prompts, sampling or teacher',
+            way_out)
+    if len(found) > len(lines):
+        raise CompressionError(f'{where} has {len(found)} lines for {len(lines)} prompts', way_out)
+
 # %% ../nbs/28_llm.ipynb #d88fff82
 def _kept_lines(out:Path, lines:list[dict])->list[dict]:
     "What an earlier run wrote, as far as it is whole; the rest of the file is dropped."
     if not out.exists(): return []
     whole = out.read_bytes().split(b'\n')[:-1]
-    way_out = 'choose another file, or remove it'
     try: found = [json.loads(o) for o in whole]
     except ValueError: found = [None]
-    if not all(map(_is_response, found)):
-        raise CompressionError(f'{out} is no file of responses', way_out)
-    for a,b in zip(found, lines):
-        if any(a.get(k) != v for k,v in b.items()):
-            raise CompressionError(f'{out} was written with other prompts, sampling or teacher',
-                way_out)
-    if len(found) > len(lines):
-        raise CompressionError(f'{out} has {len(found)} lines for {len(lines)} prompts', way_out)
+    _check_lines(found, lines, out)
     size = sum(len(o) + 1 for o in whole)
     if size < out.stat().st_size:
         with out.open('r+b') as f: f.truncate(size)
     return found
+
+# %% ../nbs/28_llm.ipynb #0c9f99ea
+def _append(out:Path, lines:list[dict]):
+    "Add JSON lines to a file; only `\\n` ends a line."
+    text = ''.join(json.dumps(o, ensure_ascii=False) + '\n' for o in lines)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open('a', encoding='utf-8', newline='\n') as f: f.write(text)
 
 # %% ../nbs/28_llm.ipynb #5b0ba325
 def generate_responses(
@@ -118,7 +140,7 @@ def generate_responses(
     name:str='',  # Of the teacher, for the record
 )->list[dict]:  # `prompt`, `response`, `finished`, `trouble`, `teacher` and `sampling` of each
     "Let a teacher answer, and keep it. Kim & Rush 2016 (arXiv 1606.07947), section 3.2."
-    out,chunk = Path(out),4*batch_size  # four batches are sorted by length together
+    out,chunk = Path(out),4*batch_size
     ids,limit = [encode_prompt(tokenizer, o) for o in prompts],max_tokens(model, tokenizer)
     check_fit(prompts, ids, limit, sampling.max_new_tokens)
     note = dict(teacher=name, sampling=asdict(sampling))
@@ -132,13 +154,6 @@ def generate_responses(
         _append(out, new[len(found)-start:])
         found += new[len(found)-start:]
     return found
-
-# %% ../nbs/28_llm.ipynb #0c9f99ea
-def _append(out:Path, lines:list[dict]):
-    "Add JSON lines to a file; only `\\n` ends a line."
-    text = ''.join(json.dumps(o, ensure_ascii=False) + '\n' for o in lines)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open('a', encoding='utf-8', newline='\n') as f: f.write(text)
 
 # %% ../nbs/28_llm.ipynb #d2a4c05c
 def usable(
@@ -167,6 +182,17 @@ def rouge_l(
         best = row
     return 2*best[-1]/(len(a) + len(b)) if a and b else 0.
 
+# %% ../nbs/28_llm.ipynb #8836a361
+def _is_new(line:str|None, pool:list[str], below:float)->bool:
+    "Is a line a prompt, and unlike all that are there?"
+    return bool(line) and trouble(line) is None and all(rouge_l(line, o) < below for o in pool)
+
+# %% ../nbs/28_llm.ipynb #a1a25736
+def _asking(pool:list[str], rng:np.random.Generator, shots:int, ask:str)->list[str]:
+    "What the model is given: some prompts of the pool each time, 32 times."
+    chosen = [rng.choice(len(pool), shots, replace=False) for _ in range(32)]
+    return [ask.replace('{}', '\n'.join(pool[j] for j in o)) for o in chosen]
+
 # %% ../nbs/28_llm.ipynb #5756cc1f
 def generate_prompts(
     model:PreTrainedModel,  # Writes them
@@ -185,17 +211,10 @@ def generate_prompts(
             'each time', 'give more, or lower shots')
     pool,rng = list(seeds),np.random.default_rng(sampling.seed)
     for i in range(rounds):
-        chosen = [rng.choice(len(pool), shots, replace=False) for _ in range(32)]
-        shown = [ask.replace('{}', '\n'.join(pool[j] for j in o)) for o in chosen]
-        for line in map(first_line, generate(model, tokenizer, shown,
-            replace(sampling, seed=sampling.seed + i))):
+        shown,drawing = _asking(pool, rng, shots, ask),replace(sampling, seed=sampling.seed + i)
+        for line in map(first_line, generate(model, tokenizer, shown, drawing)):
             if len(pool) < len(seeds) + count and _is_new(line, pool, below): pool.append(line)
     return pool[len(seeds):]
-
-# %% ../nbs/28_llm.ipynb #8836a361
-def _is_new(line:str|None, pool:list[str], below:float)->bool:
-    "Is a line a prompt, and unlike all that are there?"
-    return bool(line) and trouble(line) is None and all(rouge_l(line, o) < below for o in pool)
 
 # %% ../nbs/28_llm.ipynb #a6562876
 def _lines(path:Path)->list[str]:
@@ -220,22 +239,26 @@ def _check_prompt(row, number:int, first, where:str):
         raise CompressionError(f'row {number} of {where} holds half of a character',
             'write it whole')
 
-# %% ../nbs/28_llm.ipynb #90943caf
-def read_prompts(
-    source:str|Path|list,  # File (`.txt` or `.jsonl`), or a list
-)->list[dict]:  # The same; empty lines are left out
-    """Read prompts: one a line, or JSON objects with `prompt` and, in all or in none, `response`;
-    `CompressionError` if there is something else."""
-    where = 'the prompts' if isinstance(source, (list, tuple)) else str(source)
+# %% ../nbs/28_llm.ipynb #4f201fbd
+def _rows(source:str|Path|list, where:str)->list:
+    "What stands in a file or a list, one row after another."
+    as_json = where.endswith(('.jsonl', '.json'))
     try:
         found = list(source) if isinstance(source, (list, tuple)) else _lines(Path(source))
-        if where.endswith(('.jsonl', '.json')): found = [json.loads(o) for o in found]
+        if as_json: return [json.loads(o) for o in found]
     except (ValueError, RecursionError) as e:
         if isinstance(e, CompressionError): raise
         raise CompressionError(f'cannot read {where} ({e})',
             'give UTF-8 text: one prompt a line in .txt, one JSON object a line in .jsonl') from e
-    found = [dict(prompt=o) if isinstance(o, str) and not where.endswith(('.jsonl', '.json')) else o
-        for o in found]
+    return [dict(prompt=o) if isinstance(o, str) else o for o in found]
+
+# %% ../nbs/28_llm.ipynb #90943caf
+def read_prompts(
+    source:str|Path|list,  # File (`.txt` or `.jsonl`), or a list
+)->list[dict]:  # The same; empty lines are left out
+    "Read prompts, all or none with `response`; `CompressionError` if there is something else."
+    where = 'the prompts' if isinstance(source, (list, tuple)) else str(source)
+    found = _rows(source, where)
     if not found: raise CompressionError(f'{where} has no prompts', 'give one a line')
     for i,o in enumerate(found, 1): _check_prompt(o, i, found[0], where)
     return found

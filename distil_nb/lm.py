@@ -13,21 +13,35 @@ import math
 from pathlib import Path
 from typing import Callable, Iterator
 
-# *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, progress, quiet, readable, set_seed
+from .core import CompressionError, Settings  # first: it keeps the imports quiet
 import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
+
+# %% ../nbs/25_lm.ipynb #b998aa57
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedModel,
     PreTrainedTokenizerBase, PreTrainedTokenizerFast)
+from .core import progress, quiet, readable, set_seed
 from .checkpoints import check_floats, given, load_checkpoint, locate, writes_text
 from .losses import NO_LABEL
 from .tasks import Task
 from .tokens import cut_by_length, fingerprint
 from .train import run_task
+
+# %% ../nbs/25_lm.ipynb #df7c7249
+def _byte_pairs(texts:list[str], size:int)->Tokenizer:
+    "Pieces that often stand together in these texts; any text can be cut into them."
+    own = Tokenizer(models.BPE())
+    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    own.decoder = decoders.ByteLevel()
+    own.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, show_progress=False,
+        special_tokens=['<s>', '</s>', '<pad>'],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    own.post_processor = processors.TemplateProcessing(single='<s> $A', special_tokens=[('<s>', 0)])
+    return own
 
 # %% ../nbs/25_lm.ipynb #50dceff4
 def train_tokenizer(
@@ -38,16 +52,8 @@ def train_tokenizer(
     if size < 260:
         raise CompressionError(f'a vocabulary of {size} has no room for all bytes',
             'give 260 at least')
-    own = Tokenizer(models.BPE())
-    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    own.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=['<s>', '</s>', '<pad>'],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    own.train_from_iterator(texts, trainer)
-    own.post_processor = processors.TemplateProcessing(single='<s> $A', special_tokens=[('<s>', 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=own, bos_token='<s>', eos_token='</s>',
-        pad_token='<pad>',
-        padding_side='left')
+    return PreTrainedTokenizerFast(tokenizer_object=_byte_pairs(texts, size), bos_token='<s>',
+        eos_token='</s>', pad_token='<pad>', padding_side='left')
 
 # %% ../nbs/25_lm.ipynb #e2185c0c
 def small_lm(
@@ -61,27 +67,30 @@ def small_lm(
     """A small Llama. Touvron et al. 2023 (arXiv 2302.13971), section 2.2; Ainslie et al. 2023
     (arXiv 2305.13245)."""
     set_seed(seed)
+    marks = {k: getattr(tokenizer, k) for k in ('bos_token_id', 'eos_token_id', 'pad_token_id')}
     config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers,
         intermediate_size=-(-width*8//3//32)*32, num_attention_heads=heads,
-        num_key_value_heads=heads//2,
-        max_position_embeddings=context, tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+        num_key_value_heads=heads//2, max_position_embeddings=context, tie_word_embeddings=True,
+        **marks)
     with quiet(): return AutoModelForCausalLM.from_config(config, trust_remote_code=False).eval()
+
+# %% ../nbs/25_lm.ipynb #288aed40
+def _check_writes(source:str|Path):
+    "Refuse a checkpoint that is no causal language model."
+    name = locate(source)
+    with readable(f'checkpoint {source}', 'check that it is whole'):
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    if writes_text(config): return
+    heads = ', '.join(config.architectures or ['no architecture'])
+    raise CompressionError(f'{source} has no language-model head ({heads})',
+        'give a causal language model, such as HuggingFaceTB/SmolLM2-135M-Instruct')
 
 # %% ../nbs/25_lm.ipynb #dca2845c
 def load_lm(
     source:str|Path,  # Folder or name on the Hub
 )->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # In 32-bit floats; padding on the left
-    """Load a causal language model and its tokenizer, ready for inference; `CompressionError` if
-    anything is missing."""
-    name = locate(source)
-    with readable(f'checkpoint {source}', 'check that it is whole'):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    if not writes_text(config):
-        heads = ', '.join(config.architectures or ['no architecture'])
-        raise CompressionError(f'{source} has no language-model head ({heads})',
-            'give a causal language model, such as HuggingFaceTB/SmolLM2-135M-Instruct')
+    "A model and its tokenizer, ready for inference; `CompressionError` if anything is missing."
+    _check_writes(source)
     model,tokenizer = load_checkpoint(source, auto=AutoModelForCausalLM)
     return model, _for_writing(tokenizer, source)
 
@@ -114,9 +123,8 @@ def encode_prompt(
 )->list[int]:  # Token numbers, up to where the response starts
     "A prompt as the model sees it."
     if tokenizer.chat_template:
-        ids = tokenizer.apply_chat_template([dict(role='user', content=prompt)],
-            add_generation_prompt=True,
-            tokenize=True, return_dict=False)
+        ids = tokenizer.apply_chat_template([dict(role='user', content=prompt)], tokenize=True,
+            add_generation_prompt=True, return_dict=False)
     else:
         with quiet(): ids = tokenizer(prompt)['input_ids']
         # some tokenizers end every text
@@ -154,7 +162,7 @@ def lm_batch(
     seen."""
     chosen = [rows[i] for i in part]
     longest = max(len(o['input_ids']) for o in chosen)
-    def filled(values, what):
+    def filled(values, what):  # Numbers of each row, and what fills it up
         return torch.tensor([o + [what]*(longest - len(o)) for o in values], device=device)
     return dict(input_ids=filled([o['input_ids'] for o in chosen], 0),
         attention_mask=filled([[1]*len(o['input_ids']) for o in chosen], 0),
@@ -185,10 +193,9 @@ def _label_parts(models:list[PreTrainedModel], rows:list[dict],
     batch_size:int)->Iterator[list[Tensor]]:
     "Logits of each model, and the labels, batch by batch."
     if not rows:
-        raise CompressionError('there are no rows to measure on',
-            'give some prompts with responses')
-    for part in progress(cut_by_length([len(o['input_ids']) for o in rows], batch_size),
-        'measuring'):
+        raise CompressionError('there are no rows to measure on', 'give prompts with responses')
+    parts = cut_by_length([len(o['input_ids']) for o in rows], batch_size)
+    for part in progress(parts, 'measuring'):
         found = [label_logits(o, lm_batch(rows, part, o.device)) for o in models]
         yield [o.cpu() for o,_ in found] + [found[0][1].cpu()]
 
@@ -235,29 +242,57 @@ class LanguageTask(Task):
         told = getattr(self.of_batch, 'name', None) or self.of_batch.__qualname__
         super().__init__(tokenizer, fingerprint(told, rows, validation))
 
-    def lengths(self)->np.ndarray: return np.array([len(o['input_ids']) for o in self.rows])
+# %% ../nbs/25_lm.ipynb #d0ef68a8
+@patch
+def lengths(self:LanguageTask)->np.ndarray:
+    "Tokens of each row."
+    return np.array([len(o['input_ids']) for o in self.rows])
 
-    def used(self)->np.ndarray:  # 0 fills up
-        return np.unique([0, *(i for o in self.rows for i in o['input_ids'])])
+@patch
+def used(self:LanguageTask)->np.ndarray:
+    "Token numbers that occur, and 0, which fills up."
+    return np.unique([0, *(i for o in self.rows for i in o['input_ids'])])
 
-    def batch(self, numbers:list[int])->list[dict[str,Tensor]]:
-        parts = cut_by_length([len(self.rows[i]['input_ids']) for i in numbers], len(numbers))
-        return [lm_batch(self.rows, [numbers[i] for i in o]) for o in parts]
+# %% ../nbs/25_lm.ipynb #9553127c
+@patch
+def batch(self:LanguageTask,
+    numbers:list[int],  # Of rows
+)->list[dict[str,Tensor]]:  # Each as of `lm_batch`
+    "Some rows, in parts of like length."
+    parts = cut_by_length([len(self.rows[i]['input_ids']) for i in numbers], len(numbers))
+    return [lm_batch(self.rows, [numbers[i] for i in o]) for o in parts]
 
-    def weight(self, part:dict[str,Tensor])->float:
-        return (part['labels'][:, 1:] != NO_LABEL).sum().item()
+# %% ../nbs/25_lm.ipynb #3b5359a4
+@patch
+def weight(self:LanguageTask,
+    part:dict[str,Tensor],  # From `batch`
+)->float:  # Labels in it
+    "A part counts by its labels."
+    return (part['labels'][:, 1:] != NO_LABEL).sum().item()
 
-    def loss(self, model, part): return self.of_batch(model, part)
+# %% ../nbs/25_lm.ipynb #ddefb7bb
+@patch
+def loss(self:LanguageTask,
+    model:PreTrainedModel,  # In training
+    part:dict[str,Tensor],  # From `batch`
+)->Tensor:  # Nats per label
+    "What was given as the loss."
+    return self.of_batch(model, part)
 
 # %% ../nbs/25_lm.ipynb #f57ee64b
 @patch
-def scores(self:LanguageTask, model:PreTrainedModel)->dict:
-    "Perplexity on the rows for validation, if there are any."
-    return dict(validation=dict(perplexity=perplexity(model,
-        self.validation))) if self.validation else {}
+def scores(self:LanguageTask,
+    model:PreTrainedModel,  # As it is after an epoch
+)->dict:  # `validation`, if there are rows for it
+    "Perplexity on the rows for validation."
+    if not self.validation: return {}
+    return dict(validation=dict(perplexity=perplexity(model, self.validation)))
 
+# %% ../nbs/25_lm.ipynb #e56decc7
 @patch
-def rank(self:LanguageTask, record:dict)->tuple:
+def rank(self:LanguageTask,
+    record:dict,  # Of an epoch
+)->tuple:  # One number
     "Lower perplexity wins; without rows for validation, the later epoch."
     return (-record['validation']['perplexity'],) if self.validation else (record['epoch'],)
 

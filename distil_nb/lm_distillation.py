@@ -15,26 +15,31 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Callable, Iterator
 
-# *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, count_parameters
-from .writing import check_target
+from .core import CompressionError, Settings  # first: it keeps the imports quiet
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# %% ../nbs/30_lm_distillation.ipynb #b6a497c1
+from fastcore.basics import patch
 from .architectures import max_tokens
 from .checkpoints import check_floats, save_checkpoint
+from .core import count_parameters
+from .distillation import run_and_record
 from .generation import Sampling, generate
 from .kept_logits import KINDS, KeptLogits, bucketed, check_top_k, divergence, keep_top_k
 from .llm import generate_responses, held_out, read_prompts, trouble, usable
+from .prune import gate_scores
+
+# %% ../nbs/30_lm_distillation.ipynb #45f5963d
 from .lm import (LanguageTask, given_lm, label_logits, lm_batch, lm_rows, perplexity,
     token_agreement, train_lm)
-from .prune import gate_scores
 from .runs import processes, weights_fingerprint, work_folder
 from .tasks import Task
 from .tokens import cut_by_length, fingerprint
-from .train import run_and_record, run_task
+from .train import run_task
+from .writing import check_target
 
 # %% ../nbs/30_lm_distillation.ipynb #e83076d2
 class SoftLoss:
@@ -54,8 +59,10 @@ class SoftLoss:
 
 # %% ../nbs/30_lm_distillation.ipynb #e0455f94
 @patch
-def targets(self:SoftLoss, log_q:Tensor, batch:dict[str,Tensor])->tuple[Tensor,Tensor]:
-    "The student's and the teacher's log-probabilities, over the same choices."
+def targets(self:SoftLoss,
+    log_q:Tensor, batch:dict[str,Tensor],  # The student's log-probabilities; from `lm_batch`
+)->tuple[Tensor,Tensor]:  # The student's and the teacher's, over the same choices
+    "What is compared."
     if self.from_disk:
         tokens,log_p = self.teacher.of(batch['rows'])
         return bucketed(log_q, tokens), log_p
@@ -63,9 +70,12 @@ def targets(self:SoftLoss, log_q:Tensor, batch:dict[str,Tensor])->tuple[Tensor,T
     with torch.no_grad(): logits,_ = label_logits(self.teacher, batch)
     return log_q, (logits/self.temperature).log_softmax(-1)
 
+# %% ../nbs/30_lm_distillation.ipynb #fdef73a6
 @patch
-def __call__(self:SoftLoss, model:PreTrainedModel, batch:dict[str,Tensor])->Tensor:
-    "Nats per label."
+def __call__(self:SoftLoss,
+    model:PreTrainedModel, batch:dict[str,Tensor],  # The student; from `lm_batch`
+)->Tensor:  # Nats per label
+    "The loss of a batch."
     logits,labels = label_logits(model, batch)
     log_q,log_p = self.targets((logits/self.temperature).log_softmax(-1), batch)
     soft = divergence(log_q, log_p, self.kind, self.beta).mean()*self.temperature**2
@@ -95,20 +105,25 @@ class OnPolicyTask(LanguageTask):
 
 # %% ../nbs/30_lm_distillation.ipynb #60033f75
 @patch
-def start_epoch(self:OnPolicyTask, model:PreTrainedModel, epoch:int, settings:Settings):
+def start_epoch(self:OnPolicyTask,
+    model:PreTrainedModel, epoch:int, settings:Settings,  # The student; from 0; `batch_size`
+):
     "Let the student write; each epoch draws anew."
     drawing = replace(self.sampling, seed=self.sampling.seed + epoch)
     own = generate(model, self.tokenizer, self.prompts, drawing, settings.batch_size)
-    good,self.dropped = usable([o | dict(trouble=trouble(o['response'], o['finished']))
-        for o in own])
+    for o in own: o['trouble'] = trouble(o['response'], o['finished'])
+    good,self.dropped = usable(own)
     if not good:
         raise CompressionError(
             f'all texts that the student wrote in epoch {epoch+1} are empty or go in circles',
             'train it on responses first: --method sequence')
     self.rows = lm_rows(good, self.tokenizer, max_tokens(model, self.tokenizer))
 
+# %% ../nbs/30_lm_distillation.ipynb #e0d0bd0a
 @patch
-def scores(self:OnPolicyTask, model:PreTrainedModel)->dict:
+def scores(self:OnPolicyTask,
+    model:PreTrainedModel,  # The student after an epoch
+)->dict:  # As of `LanguageTask`, and `trouble`
     "Perplexity on the rows for validation, and how many texts had which trouble."
     return LanguageTask.scores(self, model) | dict(trouble=self.dropped)
 
@@ -141,6 +156,7 @@ def check_same_vocabulary(
         f'({len(teacher)} and {len(student)} tokens), so their probabilities cannot be compared',
         'distil on responses: --method sequence')
 
+# %% ../nbs/30_lm_distillation.ipynb #6588c7be
 def _check_comparable(big, its, small, own):
     "Refuse models whose probabilities are of other tokens."
     check_same_vocabulary(its, own)
@@ -157,11 +173,11 @@ def neuron_importance(
     batch_size:int=32,  # Rows at a time
 )->Tensor:  # `(layers, neurons)`, for `keep_best`
     "Mean absolute gradient of gates. Molchanov et al. 2019 (arXiv 1906.10771), section 3.1."
-    def loss(part):
+    def loss(part):  # Numbers of rows
         logits,labels = label_logits(model, lm_batch(rows, part, model.device))
         return F.cross_entropy(logits, labels, reduction='sum')
-    return gate_scores(model, loss,
-        cut_by_length([len(o['input_ids']) for o in rows], batch_size))['neurons']
+    parts = cut_by_length([len(o['input_ids']) for o in rows], batch_size)
+    return gate_scores(model, loss, parts)['neurons']
 
 # %% ../nbs/30_lm_distillation.ipynb #46fd400f
 METHODS = 'sequence', 'soft', 'on-policy'
@@ -218,8 +234,8 @@ def load_pair(
     student_tokenizer:PreTrainedTokenizerBase|None=None,  # Of a student that is a model
 )->Pair:  # The teacher on the device on which will be trained
     "Load both, and refuse what cannot be distilled."
-    (big,its,name),(small,own,other) = given_lm(teacher, tokenizer),given_lm(student,
-        student_tokenizer)
+    big,its,name = given_lm(teacher, tokenizer)
+    small,own,other = given_lm(student, student_tokenizer)
     check_floats(small)
     if plan.method == 'soft' and plan.top_k: check_top_k(plan.top_k, big)
     if plan.method != 'sequence': _check_comparable(big, its, small, own)
@@ -301,8 +317,8 @@ def lm_scores(
 )->dict[str,float]:  # `perplexity`, and `agreement` (0 to 1) where both have the same tokens
     "How good a student is."
     found = dict(perplexity=perplexity(model, rows))
-    return found if method == 'sequence' else found | dict(agreement=token_agreement(model, teacher,
-        rows))
+    if method == 'sequence': return found
+    return found | dict(agreement=token_agreement(model, teacher, rows))
 
 # %% ../nbs/30_lm_distillation.ipynb #cb157b58
 def _same_teacher(note:Path, name:str):
@@ -329,21 +345,26 @@ def _lm_folder(out, resume:bool, teacher:PreTrainedModel)->Iterator[Path]:
             if not any((work/o).exists() for o in left): (work/'teacher').unlink(missing_ok=True)
             raise
 
+# %% ../nbs/30_lm_distillation.ipynb #6a05f3d8
+def _told(pair:Pair, plan:Plan, learned:Lessons)->dict:
+    "What goes into the record before anything is measured."
+    sizes = dict(rows=len(learned.rows), validation=len(learned.validation),
+        held_out=len(learned.unseen))
+    return dict(step='distil-lm', teacher=pair.names[0], student=pair.names[1],
+        method=plan.method, divergence=plan.kind, top_k=plan.top_k, **sizes,
+        trouble=learned.trouble, sampling=asdict(plan.sampling),
+        teacher_parameters=count_parameters(pair.teacher))
+
 # %% ../nbs/30_lm_distillation.ipynb #c563d164
 def _distilled(given:list[dict], pair:Pair, plan:Plan, work:Path,
     report)->tuple[PreTrainedModel,dict]:
     "The trained student, and all that is to be said of it."
     learned = lessons(given, pair, work, plan.sampling)
-    def measured(model, history):
+    def measured(model, history):  # The trained student, and its epochs
         before,after = (lm_scores(o, pair.teacher, learned.unseen, plan.method)
             for o in (pair.student, model))
         return dict(before=before, after=after)
-    record = dict(step='distil-lm', teacher=pair.names[0], student=pair.names[1],
-        method=plan.method,
-        divergence=plan.kind, top_k=plan.top_k, rows=len(learned.rows),
-        validation=len(learned.validation),
-        held_out=len(learned.unseen), trouble=learned.trouble, sampling=asdict(plan.sampling),
-        teacher_parameters=count_parameters(pair.teacher))
+    record = _told(pair, plan, learned)
     return run_and_record(pair.student, task_of(plan, pair, learned, work), plan.settings, work,
         report, None, measured, record)
 

@@ -11,6 +11,7 @@ __all__ = ['NO_LABEL', 'soft_target_loss', 'check_mix', 'distillation_loss', 'lo
 # %% ../nbs/10_losses.ipynb #f68ce6f6
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/10_losses.ipynb #bf27a7c1
@@ -58,8 +59,8 @@ def distillation_loss(
     section 2."""
     check_mix(temp, alpha)
     hard = F.cross_entropy(student, labels, ignore_index=NO_LABEL, reduction='none').mean()
-    return hard if teacher is None else alpha*soft_target_loss(student, teacher,
-        temp) + (1 - alpha)*hard
+    if teacher is None: return hard
+    return alpha*soft_target_loss(student, teacher, temp) + (1 - alpha)*hard
 
 # %% ../nbs/10_losses.ipynb #506e37bb
 def logit_mse_loss(
@@ -81,14 +82,18 @@ class HiddenStateLoss(nn.Module):
         same = student_width == teacher_width
         self.projection = nn.Identity() if same else nn.Linear(student_width, teacher_width,
             bias=False)
-    def forward(self,
-        student:Tensor,  # `(rows, tokens, student_width)`
-        teacher:Tensor,  # `(rows, tokens, teacher_width)`; a constant
-        mask:Tensor,  # `(rows, tokens)`, 1 where there is a token
-    )->Tensor:  # Mean over real tokens and teacher width
-        student = self.projection(student)
-        _check_pair(student, teacher)
-        return F.mse_loss(student[mask.bool()], teacher.detach()[mask.bool()])
+
+# %% ../nbs/10_losses.ipynb #73f428ca
+@patch
+def forward(self:HiddenStateLoss,
+    student:Tensor,  # `(rows, tokens, student_width)`
+    teacher:Tensor,  # `(rows, tokens, teacher_width)`; a constant
+    mask:Tensor,  # `(rows, tokens)`, 1 where there is a token
+)->Tensor:  # Mean over real tokens and teacher width
+    "Distance of real tokens."
+    student = self.projection(student)
+    _check_pair(student, teacher)
+    return F.mse_loss(student[mask.bool()], teacher.detach()[mask.bool()])
 
 # %% ../nbs/10_losses.ipynb #e95ca06b
 def attention_loss(

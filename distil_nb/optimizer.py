@@ -16,6 +16,7 @@ from .core import CompressionError, Settings
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -54,8 +55,7 @@ def clip_gradient(
     model:nn.Module,  # Whose gradients
     longest:float,  # Euclidean length; 0 for no limit
 ):
-    """Shorten the gradient of all parameters together. Pascanu et al. 2013 (arXiv 1211.5063),
-    section 3.2."""
+    "Shorten all gradients together. Pascanu et al. 2013 (arXiv 1211.5063), section 3.2."
     parameters = [o for o in model.parameters() if o.grad is not None]
     if not longest or not parameters: return
     norm = nn.utils.get_total_norm([o.grad for o in parameters])
@@ -70,8 +70,7 @@ def take_step(
     done:float,  # Share of the training done, in the middle of this step
     scaler:torch.amp.GradScaler|None=None,  # Has scaled the loss, where precision is fp16
 ):
-    """Set the learning rate, clip the gradient, take the step, and tell the modules that change
-    with it."""
+    "Set the learning rate, clip, take the step, and tell the modules that change with it."
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     for group in optimizer.param_groups: group['lr'] = learning_rate(settings, done)
     changing = [o for o in model.modules() if hasattr(o, 'before_step')]
@@ -132,15 +131,21 @@ class OccurringRows(nn.Module):
         padding = table.padding_idx
         self.padding_idx = None if padding is None or rows[padding] < 0 else rows[padding].item()
 
-    def forward(self, ids:Tensor)->Tensor:
-        "Rows of tokens: from the small table in training, from the whole one in evaluation."
-        if self.training: return F.embedding(self.row[ids], self.weight, self.padding_idx)
-        return F.embedding(ids, self.restored())
-
-    @torch.no_grad()
-    def restored(self)->Tensor:
-        "The whole table, trained rows in their places."
+# %% ../nbs/11_optimizer.ipynb #71f448d9
+@patch
+def restored(self:OccurringRows)->Tensor:
+    "The whole table, trained rows in their places."
+    with torch.no_grad():
         return self.whole.index_copy_(0, self.used, self.weight.detach())
+
+# %% ../nbs/11_optimizer.ipynb #733eda45
+@patch
+def forward(self:OccurringRows,
+    ids:Tensor,  # Token numbers, any shape
+)->Tensor:  # A row for each
+    "Rows of tokens."
+    if self.training: return F.embedding(self.row[ids], self.weight, self.padding_idx)
+    return F.embedding(ids, self.restored())
 
 # %% ../nbs/11_optimizer.ipynb #4f1a9eaa
 def train_occurring_rows(

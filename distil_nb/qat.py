@@ -25,7 +25,7 @@ from transformers.pytorch_utils import Conv1D
 from .checkpoints import check_floats, given
 from .quantize import SCHEMES, Scheme, is_tied, quantizable, quantize, tie_head
 from .teacher import called, check_classes, soft_targets
-from .train import as_data, train_and_save, weights_into
+from .distillation import as_data, train_and_save, weights_into
 
 # %% ../nbs/21_qat.ipynb #dc7d62ea
 def _grid(layer:nn.Module, scheme:Scheme)->tuple[int,int]:

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
 
-# *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError
-from .writing import atomic_path
+# %% ../nbs/12_runs.ipynb #b79ac078
+from .core import CompressionError  # first: it keeps the imports quiet
 import pandas as pd
 import torch
 from accelerate import PartialState
@@ -24,6 +23,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from .writing import atomic_path
 
 # %% ../nbs/12_runs.ipynb #2306e44c
 def tensors_fingerprint(
@@ -75,6 +75,12 @@ def save_state(
     notes['whole'] = _hash_of_state(tensors, notes)
     with atomic_path(path, overwrite=True) as part: save_file(tensors, part, metadata=notes)
 
+# %% ../nbs/12_runs.ipynb #33da1171
+def _in_order(history)->bool:
+    "Does a history tell of every epoch, from 1 on?"
+    if not isinstance(history, list): return False
+    return [o.get('epoch') for o in history] == list(range(1, len(history) + 1))
+
 # %% ../nbs/12_runs.ipynb #ac176c0b
 def read_state(
     path:Path,  # Written by `save_state`
@@ -86,9 +92,7 @@ def read_state(
         history = json.loads(notes['history'])
         whole = notes['whole'] == _hash_of_state(tensors, notes)
     except (SafetensorError, OSError, KeyError, ValueError): return None
-    in_order = isinstance(history, list) and [o.get('epoch')
-        for o in history] == list(range(1, len(history) + 1))
-    return (tensors, history, notes.get('run', '')) if whole and in_order else None
+    return (tensors, history, notes.get('run', '')) if whole and _in_order(history) else None
 
 # %% ../nbs/12_runs.ipynb #c8281d4f
 def _restore_moments(optimizer:torch.optim.Optimizer, tensors:dict[str,Tensor]):
@@ -186,6 +190,7 @@ def by_accuracy(
     held_out = record['validation']
     return held_out['accuracy'], -held_out['loss']
 
+# %% ../nbs/12_runs.ipynb #f55724e1
 def best_epoch(
     history:list[dict],  # Epochs so far
     keep:str='best',  # `best` or `last`
@@ -198,20 +203,33 @@ def best_epoch(
 def _per_cent(scores:dict, names:tuple)->dict:
     return {k: round(100*scores[k], 2) for k in names}
 
+# %% ../nbs/12_runs.ipynb #8b599a4a
+def _table_row(record:dict, teacher:dict|None)->dict:
+    "What is shown of an epoch, and of the teacher beside it."
+    shown = _per_cent(record['test'], ('accuracy', 'precision', 'recall', 'f1'))
+    beside = _per_cent(teacher['test'], ('accuracy', 'f1')) if teacher else {}
+    loss = {k: round(record[k], 4) for k in ('loss', 'last_loss')}
+    return loss | shown | {f'teacher {k}': v for k,v in beside.items()} | dict(
+        validation=round(100*record['validation']['accuracy'], 2))
+
 # %% ../nbs/12_runs.ipynb #3809b48f
 def history_table(
     history:list[dict],  # From `train`
     teacher:dict|None=None,  # Its scores by split, shown beside the student's
 )->pd.DataFrame:  # One row per epoch, scores on the test split in per cent
     "The course of a run, as the presentation prints it."
-    def row(e):
-        shown = _per_cent(e['test'], ('accuracy', 'precision', 'recall', 'f1'))
-        beside = _per_cent(teacher['test'], ('accuracy', 'f1')) if teacher else {}
-        return dict(loss=round(e['loss'], 4), last_loss=round(e['last_loss'], 4), **shown,
-            **{f'teacher {k}': v for k,v in beside.items()},
-            validation=round(100*e['validation']['accuracy'], 2))
-    return pd.DataFrame([row(e) for e in history],
-        index=pd.Index([e['epoch'] for e in history], name='epoch'))
+    epochs = pd.Index([o['epoch'] for o in history], name='epoch')
+    return pd.DataFrame([_table_row(o, teacher) for o in history], index=epochs)
+
+# %% ../nbs/12_runs.ipynb #6d6aec11
+def _draw(left, right, runs:dict[str,list[dict]]):
+    "Loss on the left, accuracy on the right, by epoch."
+    for name,history in runs.items():
+        epochs = [o['epoch'] for o in history]
+        left.plot(epochs, [o['loss'] for o in history], 'o-', label=name)
+        right.plot(epochs, [100*o['test']['accuracy'] for o in history], 'o-', label=name)
+    left.set(xlabel='epoch', ylabel='mean training loss')
+    right.set(xlabel='epoch', ylabel='accuracy on test, %')
 
 # %% ../nbs/12_runs.ipynb #1390da37
 def history_chart(
@@ -221,14 +239,9 @@ def history_chart(
     "The course of one or more runs."
     import matplotlib.pyplot as plt
     fig,(left,right) = plt.subplots(1, 2, figsize=(10, 3))
-    for name,history in runs.items():
-        epochs = [e['epoch'] for e in history]
-        left.plot(epochs, [e['loss'] for e in history], 'o-', label=name)
-        right.plot(epochs, [100*e['test']['accuracy'] for e in history], 'o-', label=name)
+    _draw(left, right, runs)
     if teacher:
         right.axhline(100*teacher['test']['accuracy'], color='gray', ls='--', label='teacher')
-    left.set(xlabel='epoch', ylabel='mean training loss')
-    right.set(xlabel='epoch', ylabel='accuracy on test, %')
     for ax in (left, right): ax.xaxis.get_major_locator().set_params(integer=True)
     right.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False)
     fig.tight_layout(); plt.close(fig)

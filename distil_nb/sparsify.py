@@ -34,7 +34,7 @@ from .checkpoints import check_floats, given, note_change
 from .data import column
 from .evaluate import scores, split_logits
 from .teacher import called, check_classes, soft_targets
-from .train import as_data, train_and_save, weights_into
+from .distillation import as_data, train_and_save, weights_into
 
 # %% ../nbs/22_sparsify.ipynb #46a7b5af
 def prunable(

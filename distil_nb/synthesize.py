@@ -15,16 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
-# *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, set_seed
-from .writing import atomic_path
+from .core import CompressionError, Settings  # first: it keeps the imports quiet
 import numpy as np
 from datasets import Dataset, DatasetDict
+from fastcore.basics import patch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# %% ../nbs/27_synthesize.ipynb #e77cb154
 from .checkpoints import given
+from .core import set_seed
 from .evaluate import classifier, softmax
 from .generation import Sampling, first_line, generate
 from .lm import given_lm, lm_rows, small_lm, train_lm, train_tokenizer
+from .writing import atomic_path
 
 # %% ../nbs/27_synthesize.ipynb #22307ece
 def class_prompts(
@@ -47,9 +50,8 @@ def train_generator(
     tokenizer = train_tokenizer([a + b for a,b in zip(prompts, texts)], vocabulary)
     examples = [dict(prompt=a, response=b, finished=True) for a,b in zip(prompts, texts)]
     model = small_lm(tokenizer, layers=2, seed=settings.seed)
-    model,_ = train_lm(model, lm_rows(examples, tokenizer, model.config.max_position_embeddings),
-        settings)
-    return model, tokenizer
+    limit = model.config.max_position_embeddings
+    return train_lm(model, lm_rows(examples, tokenizer, limit), settings)[0], tokenizer
 
 # %% ../nbs/27_synthesize.ipynb #401d27dd
 def few_shot_prompts(
@@ -63,7 +65,7 @@ def few_shot_prompts(
     draw,by_class = random.Random(seed),{}
     for text,label in zip(rows['text'][:], rows['labels'][:]):
         by_class.setdefault(label, []).append(text)
-    def prompt(label):
+    def prompt(label):  # Class wanted
         shown = draw.sample(by_class[label], min(shots, len(by_class[label])))
         return '\n'.join([f'More texts of the kind "{names[label]}", one a line:', *shown, ''])
     return [prompt(o) for o in labels]
@@ -99,20 +101,32 @@ class NearIndex:
         self.near,self.counts = near,counts
         self.kept,self.by_gram = [],{}
 
-    def prefix(self, own:set[str])->list[str]:
-        "The rarest grams, one of which every near text has."
-        rare = sorted(own, key=lambda o: (self.counts[o], o))
-        return rare[:len(own) - math.ceil(self.near*len(own) - 1e-9) + 1]
+# %% ../nbs/27_synthesize.ipynb #b86dfebd
+@patch
+def prefix(self:NearIndex,
+    own:set[str],  # Grams of a text
+)->list[str]:  # From rare to common
+    "The rarest grams, one of which every near text has."
+    rare = sorted(own, key=lambda o: (self.counts[o], o))
+    return rare[:len(own) - math.ceil(self.near*len(own) - 1e-9) + 1]
 
-    def add(self, own:set[str]):
-        "Grams of one more text."
-        for o in self.prefix(own): self.by_gram.setdefault(o, []).append(len(self.kept))
-        self.kept.append(own)
+# %% ../nbs/27_synthesize.ipynb #8e0a8f37
+@patch
+def add(self:NearIndex,
+    own:set[str],  # Grams of one more text
+):
+    "Enter a text under each gram of its prefix."
+    for o in self.prefix(own): self.by_gram.setdefault(o, []).append(len(self.kept))
+    self.kept.append(own)
 
-    def has(self, own:set[str])->bool:
-        "Is a text near to one that was added?"
-        found = {i for o in self.prefix(own) for i in self.by_gram.get(o, ())}
-        return any(jaccard(own, self.kept[i]) >= self.near for i in found)
+# %% ../nbs/27_synthesize.ipynb #cc4b6bb1
+@patch
+def has(self:NearIndex,
+    own:set[str],  # Grams of a text
+)->bool:  # Near to one that was added?
+    "Compare a text with those that share a rare gram with it."
+    found = {i for o in self.prefix(own) for i in self.by_gram.get(o, ())}
+    return any(jaccard(own, self.kept[i]) >= self.near for i in found)
 
 # %% ../nbs/27_synthesize.ipynb #477511f9
 def novel(
@@ -181,10 +195,8 @@ def balanced(
 def check_made(
     made:list[dict],  # As for `sift`
     ask:Callable,  # The same
-    known:list[str],  # The same
-    longest:int,  # The same
-    near:float=.8,  # The same
-    confidence:float=0.,  # The same
+    known:list[str], longest:int,  # The same
+    near:float=.8, confidence:float=0.,  # The same
 )->tuple[list[dict],dict]:  # What is left, with `probabilities`; what was thrown out
     "Throw out what is empty, too long, known, or doubtful; then even out the classes."
     sure,_,told = sift(made, ask, known, longest, near, confidence)
@@ -200,7 +212,7 @@ def make_texts(
     sampling:Sampling,  # How to draw
 )->list[dict]:  # `text`, `asked`, `origin`; unfinished ones are left out
     "Let a language model write; of each answer the first line is the text."
-    found = [first_line(o) for o in generate(model, tokenizer, prompts, sampling, batch_size=64)]
+    found = map(first_line, generate(model, tokenizer, prompts, sampling, batch_size=64))
     return [dict(text=text, asked=label, origin=origin) for text,label in zip(found, labels)
         if text is not None and '\ufffd' not in text]  # half of a character
 
@@ -253,7 +265,7 @@ def synthesize(
     names = [told.id2label[i] for i in range(told.num_labels)]
     how = Settings(epochs=40, lr=2e-3, batch_size=16, seed=sampling.seed)
     writer = given_lm(generator)[:2] if generator else train_generator(rows, names, how)
-    def ask_for(wanted, i):
+    def ask_for(wanted, i):  # Number of texts; of the round
         drawing = replace(sampling, seed=sampling.seed + 1000*i)
         return make_round(writer, rows, names, wanted, generator and str(generator), drawing)
     known = [text for split in data.values() for text in split['text']]

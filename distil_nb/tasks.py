@@ -8,14 +8,15 @@ Docs: https://distil-nb.github.io/distil_nb/tasks.html.md"""
 __all__ = ['Task', 'training_rows', 'collate', 'Classification', 'split_scores']
 
 # %% ../nbs/14_tasks.ipynb #6981f417
-# *core* comes before transformers: it keeps the imports quiet
-from .core import Settings, quiet
+from .core import Settings, quiet  # first: it keeps the imports quiet
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict, Value, concatenate_datasets
 from fastcore.basics import patch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# %% ../nbs/14_tasks.ipynb #7ddec4b4
 from .data import column
 from .evaluate import first_token_only, scores, split_logits
 from .losses import NO_LABEL, distillation_loss
@@ -27,31 +28,78 @@ class Task:
     "What a run learns: batches, a loss, scores."
     writes = False  # Does the model write texts of its own while it is trained?
 
-    def __init__(self, tokenizer:PreTrainedTokenizerBase, name:str):
-        self.tokenizer = tokenizer
-        # fingerprint of the rows, and of all besides the settings that decides the loss
-        self.name = name
+    def __init__(self,
+        tokenizer:PreTrainedTokenizerBase,  # The model's; goes beside what is saved
+        name:str,  # Fingerprint of the rows, and of all besides the settings that decides the loss
+    ):
+        self.tokenizer,self.name = tokenizer,name
 
-    def start_epoch(self, model:PreTrainedModel, epoch:int, settings:Settings):
-        "Called before each epoch."
+# %% ../nbs/14_tasks.ipynb #6dc3af5c
+@patch
+def start_epoch(self:Task,
+    model:PreTrainedModel,  # As it is before the epoch, in evaluation mode
+    epoch:int,  # From 0
+    settings:Settings,  # Of the run
+):
+    "Called before each epoch."
 
-    def lengths(self)->np.ndarray: raise NotImplementedError("tokens of each training row")
+# %% ../nbs/14_tasks.ipynb #7ee7d9c8
+@patch
+def scores(self:Task,
+    model:PreTrainedModel,  # As it is after an epoch, in evaluation mode
+)->dict:  # Joins the record of the epoch
+    "What is measured after each epoch: nothing."
+    return {}
 
-    def used(self)->np.ndarray|None:
-        "Token numbers that occur in the rows; `None` if nobody can say."
+# %% ../nbs/14_tasks.ipynb #e1d7c975
+@patch
+def rank(self:Task,
+    record:dict,  # Of an epoch
+)->tuple:  # The epoch with the highest one is kept
+    "The later epoch wins."
+    return (record['epoch'],)
 
-    def batch(self, numbers:list[int])->list[dict[str,Tensor]]:
-        raise NotImplementedError("parts of a batch")
+# %% ../nbs/14_tasks.ipynb #2c8ea7f7
+@patch
+def lengths(self:Task)->np.ndarray:
+    "Tokens of each training row."
+    raise NotImplementedError('tokens of each training row')
 
-    def weight(self, part:dict[str,Tensor])->float:
-        raise NotImplementedError("what a part counts in its batch")
+@patch
+def used(self:Task)->np.ndarray|None:
+    "Token numbers that occur in the rows; `None` if nobody can say."
 
-    def loss(self, model:PreTrainedModel, part:dict[str,Tensor])->Tensor:
-        raise NotImplementedError("one number")
+# %% ../nbs/14_tasks.ipynb #6403ab83
+@patch
+def batch(self:Task,
+    numbers:list[int],  # Of training rows
+)->list[dict[str,Tensor]]:  # What the model is given, and what it is to say
+    "Some rows, in parts."
+    raise NotImplementedError('parts of a batch')
 
-    def scores(self, model:PreTrainedModel)->dict: return {}
+# %% ../nbs/14_tasks.ipynb #63412b5c
+@patch
+def weight(self:Task,
+    part:dict[str,Tensor],  # From `batch`
+)->float:  # Only compared with that of other parts
+    "What a part counts in its batch."
+    raise NotImplementedError('what a part counts in its batch')
 
-    def rank(self, record:dict)->tuple: return (record['epoch'],)
+# %% ../nbs/14_tasks.ipynb #e99d3ec0
+@patch
+def loss(self:Task,
+    model:PreTrainedModel,  # In training
+    part:dict[str,Tensor],  # From `batch`
+)->Tensor:  # One number, mean over what the weight counts
+    "What the model has to pay for a part."
+    raise NotImplementedError('one number')
+
+# %% ../nbs/14_tasks.ipynb #f6423c03
+def _without_labels(rows:Dataset)->Dataset:
+    "The same rows, with a label that says there is none."
+    rows = rows.select_columns(['text', 'teacher_logits'])
+    rows = rows.add_column('labels', np.full(len(rows), NO_LABEL))
+    return rows.select_columns(['text', 'labels', 'teacher_logits'])
 
 # %% ../nbs/14_tasks.ipynb #7f16f8e0
 def training_rows(
@@ -69,12 +117,14 @@ def training_rows(
     return concatenate_datasets([tokenize(o, tokenizer, max_length).remove_columns('text')
         for o in splits])
 
-# %% ../nbs/14_tasks.ipynb #f6423c03
-def _without_labels(rows:Dataset)->Dataset:
-    "The same rows, with a label that says there is none."
-    rows = rows.select_columns(['text', 'teacher_logits'])
-    return rows.add_column('labels',
-        np.full(len(rows), NO_LABEL)).select_columns(['text', 'labels', 'teacher_logits'])
+# %% ../nbs/14_tasks.ipynb #dd963151
+def _padded(columns:dict[str,list], numbers:list[int],
+    tokenizer:PreTrainedTokenizerBase)->dict[str,Tensor]:
+    "Some rows of a batch, filled up to the longest of them."
+    chosen = {k: [v[i] for i in numbers] for k,v in columns.items() if k != 'length'}
+    extra = {k: torch.tensor(np.array(chosen.pop(k))) for k in ('labels', 'teacher_logits')
+        if k in chosen}
+    return pad(chosen, tokenizer) | extra
 
 # %% ../nbs/14_tasks.ipynb #ba070bbd
 def collate(
@@ -82,13 +132,8 @@ def collate(
     tokenizer:PreTrainedTokenizerBase,  # Pads
 )->list[dict[str,Tensor]]:  # Its parts: tokens, mask, `labels`, perhaps `teacher_logits`
     "One batch in parts of like length, each padded to its own longest row."
-    def part(numbers):
-        chosen = {k: [v[i] for i in numbers] for k,v in columns.items() if k != 'length'}
-        extra = {k: torch.tensor(np.array(chosen.pop(k))) for k in ('labels', 'teacher_logits')
-            if k in chosen}
-        return pad(chosen, tokenizer) | extra
     lengths = columns['length']
-    return [part(o) for o in cut_by_length(lengths, len(lengths))]
+    return [_padded(columns, o, tokenizer) for o in cut_by_length(lengths, len(lengths))]
 
 # %% ../nbs/14_tasks.ipynb #8d4c9ac4
 class Classification(Task):
@@ -104,29 +149,44 @@ class Classification(Task):
         self.rows = training_rows(data, tokenizer, max_length, settings.alpha)
         super().__init__(tokenizer, rows_fingerprint(self.rows))
 
-    def lengths(self)->np.ndarray: return column(self.rows, 'length')
-
-    def used(self)->np.ndarray: return np.unique(column(self.rows, 'input_ids'))
-
-# %% ../nbs/14_tasks.ipynb #e5251f76
+# %% ../nbs/14_tasks.ipynb #87bfde89
 @patch
-def batch(self:Classification, numbers:list[int])->list[dict[str,Tensor]]:
+def lengths(self:Classification)->np.ndarray:
+    "Tokens of each training row."
+    return column(self.rows, 'length')
+
+@patch
+def used(self:Classification)->np.ndarray:
+    "Token numbers that occur."
+    return np.unique(column(self.rows, 'input_ids'))
+
+# %% ../nbs/14_tasks.ipynb #2b854eea
+@patch
+def batch(self:Classification,
+    numbers:list[int],  # Of training rows
+)->list[dict[str,Tensor]]:  # As of `collate`
     "Some rows, in parts of like length."
     return collate(take(self.rows, numbers), self.tokenizer)
 
+# %% ../nbs/14_tasks.ipynb #370f76d7
 @patch
-def weight(self:Classification, part:dict[str,Tensor])->float:
+def weight(self:Classification,
+    part:dict[str,Tensor],  # From `batch`
+)->float:  # Rows
     "A part counts by its rows."
     return len(part['labels'])
 
+# %% ../nbs/14_tasks.ipynb #e5251f76
 @patch
-def loss(self:Classification, model:PreTrainedModel, part:dict[str,Tensor])->Tensor:
+def loss(self:Classification,
+    model:PreTrainedModel,  # In training
+    part:dict[str,Tensor],  # From `batch`
+)->Tensor:  # Nats per row
     "Soft targets and labels, mean over the rows of a part."
     inputs = {k: v for k,v in part.items() if k not in ('labels', 'teacher_logits')}
     with first_token_only(model): logits = model(**inputs).logits.float()
-    settings = self.settings
-    return distillation_loss(logits, part.get('teacher_logits'), part['labels'],
-        settings.temperature, settings.alpha)
+    mix = self.settings.temperature,self.settings.alpha
+    return distillation_loss(logits, part.get('teacher_logits'), part['labels'], *mix)
 
 # %% ../nbs/14_tasks.ipynb #5df5a1db
 def split_scores(
@@ -135,7 +195,7 @@ def split_scores(
     tokenizer:PreTrainedTokenizerBase|None=None,  # The student's
 )->dict[str,dict]:  # Scores on `validation` and `test`
     "How well a model does on the splits that are held out."
-    def logits(rows):
+    def logits(rows):  # Of one split
         if model is None: return np.array(rows['teacher_logits'][:])
         return split_logits(model, tokenizer, rows)
     return {split: scores(data[split]['labels'][:], logits(data[split]))
@@ -143,11 +203,16 @@ def split_scores(
 
 # %% ../nbs/14_tasks.ipynb #67617cd7
 @patch
-def scores(self:Classification, model:PreTrainedModel)->dict:
+def scores(self:Classification,
+    model:PreTrainedModel,  # As it is after an epoch
+)->dict:  # `validation` and `test`
     "Scores on the splits that are held out."
     return split_scores(self.data, model, self.tokenizer)
 
+# %% ../nbs/14_tasks.ipynb #8b894b7b
 @patch
-def rank(self:Classification, record:dict)->tuple:
+def rank(self:Classification,
+    record:dict,  # Of an epoch
+)->tuple:  # Validation accuracy, and the negated loss
     "Higher validation accuracy wins, and among equals the lower validation loss."
     return by_accuracy(record)

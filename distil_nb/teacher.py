@@ -11,13 +11,15 @@ __all__ = ['answers_name', 'add_teacher_logits', 'check_classes', 'soft_targets'
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Callable
 
-# *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings
+from .core import CompressionError, Settings  # first: it keeps the imports quiet
 import numpy as np
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# %% ../nbs/13_teacher.ipynb #d6dddaad
 from .architectures import max_tokens
 from .checkpoints import check_floats, given
 from .data import class_names, count_classes, match_names
@@ -34,12 +36,18 @@ def answers_name(
     precision:str='no',  # no, bf16 or fp16
 )->str:  # 16 hexadecimal digits; others as soon as anything changes that decides an answer
     "Names the answers of a teacher."
-    told = teacher.config.to_dict()
-    told.pop('_name_or_path', None)  # where it lies does not matter
+    told = {k: v for k,v in teacher.config.to_dict().items() if k != '_name_or_path'}
     return fingerprint(weights_fingerprint(teacher), json.dumps(told, sort_keys=True, default=str),
         getattr(teacher, 'compression', []), tokenizer_fingerprint(tokenizer),
-        max_tokens(teacher, tokenizer),
-        precision, code_fingerprint(batched_logits))
+        max_tokens(teacher, tokenizer), precision, code_fingerprint(batched_logits))
+
+# %% ../nbs/13_teacher.ipynb #d9c3a269
+def _with_answers(rows:Dataset, label:Callable, name:str, tokenizer:PreTrainedTokenizerBase,
+    limit:int)->Dataset:
+    "Rows with what `label` says to their tokens; the tokens are not kept."
+    encoded = tokenize(rows, tokenizer, limit)
+    extra = [o for o in encoded.column_names if o not in rows.column_names]
+    return cached_map(encoded, label, name, 'teacher', 4096, remove_columns=extra)
 
 # %% ../nbs/13_teacher.ipynb #efaffb13
 def add_teacher_logits(
@@ -52,15 +60,12 @@ def add_teacher_logits(
     "Label texts softly, cached."
     precision = chosen_precision(precision, teacher.device)
     name,limit = answers_name(teacher, tokenizer, precision),max_tokens(teacher, tokenizer)
-    def label(batch):
+    def label(batch):  # Tokens of some rows
         encoded = {k: batch[k] for k in ('input_ids', 'token_type_ids') if k in batch}
         logits = batched_logits(teacher, tokenizer, encoded, batch_size, 'teacher', precision)
         return dict(teacher_logits=logits)
-    def answered(rows):
-        encoded = tokenize(rows, tokenizer, limit)
-        extra = [o for o in encoded.column_names if o not in rows.column_names]
-        return cached_map(encoded, label, name, 'teacher', 4096, remove_columns=extra)
-    return DatasetDict({split: answered(rows) for split,rows in data.items()})
+    return DatasetDict({split: _with_answers(rows, label, name, tokenizer, limit)
+        for split,rows in data.items()})
 
 # %% ../nbs/13_teacher.ipynb #e4b8a161
 def check_classes(

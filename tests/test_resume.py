@@ -2,7 +2,7 @@
 
 import pytest
 
-import distil_nb.train as train
+import distil_nb.distillation as distillation
 from conftest import on_two_processes
 from distil_nb.core import Settings
 from distil_nb.data import load_data
@@ -12,8 +12,8 @@ from distil_nb.sparsify import Sparsity, train_sparse
 
 QUICK = Settings(epochs=2, accumulate=2)
 STEPS = dict(
-    distil=lambda data, out, **how: train.distil('sample', data, out, settings=QUICK, **how),
-    teacher=lambda data, out, **how: train.train_teacher('sample', data, out, QUICK, **how),
+    distil=lambda data, out, **how: distillation.distil('sample', data, out, settings=QUICK, **how),
+    teacher=lambda data, out, **how: distillation.train_teacher('sample', data, out, QUICK, **how),
     quantized=lambda data, out, **how: train_quantized('sample', data, out, SCHEMES['weight-int4'], 'sample', QUICK, **how),
     sparse=lambda data, out, **how: train_sparse('sample', data, out, Sparsity(.8, movement=True), 'sample', QUICK, **how))
 
@@ -32,7 +32,7 @@ def test_goes_on_after_every_phase(urls, tmp_path, monkeypatch, step):
             if record['epoch'] == phase: raise KeyboardInterrupt
         def fail(*args): raise KeyboardInterrupt
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            if phase == 'saving': patched.setattr(train, 'save_checkpoint', fail)
+            if phase == 'saving': patched.setattr(distillation, 'save_checkpoint', fail)
             run(data, out, report=stop)
         assert not out.exists()
         epochs = []
@@ -46,6 +46,7 @@ def test_every_kind_on_two_processes(urls, tmp_path):
     script.write_text(f'''
 from dataclasses import replace
 from pathlib import Path
+import distil_nb.distillation as distillation
 import distil_nb.train as train
 from distil_nb.core import Settings
 from distil_nb.data import load_data
@@ -63,7 +64,7 @@ if __name__ == '__main__':
         return model
     train._kept = keep
     data,how,folder = load_data({str(urls)!r}),Settings(epochs=1, batch_size=8, accumulate=3),Path({str(tmp_path)!r})
-    train.distil('sample', data, folder/'distil', settings=how)
+    distillation.distil('sample', data, folder/'distil', settings=how)
     train_quantized('sample', data, folder/'quantized', SCHEMES['weight-int4'], 'sample', how)
     train_sparse('sample', data, folder/'sparse', Sparsity(.5), 'sample', how)
     (folder/f'said {{processes().process_index}}').write_text(' '.join([str(len(steps)), *kept]))

@@ -72,7 +72,7 @@ def test_two_processes_share_the_batches(urls, tmp_path):
 from distil_nb.core import Settings
 from distil_nb.data import load_data
 from distil_nb.runs import processes
-from distil_nb.train import distil
+from distil_nb.distillation import distil
 import distil_nb.train as train
 if __name__ == '__main__':
     steps,honest = [],train.take_step
