@@ -316,7 +316,7 @@ def renew(self:Sparsifier, share:float):  # Of zeros, from now on
 # %% ../nbs/22_sparsify.ipynb #ae657107
 @patch
 @torch.no_grad()
-def before_step(self:Sparsifier, done:float):  # Share of the training, 0 to 1; gradients are there
+def before_step(self:Sparsifier, done:float):  # Of the training, 0 to 1; gradients are there
     "Renew the masks if it is time; what is gone gets no gradient."
     plan,now = self.plan,self.share.item()
     share = plan.share*(done >= plan.begin) if plan.pattern else cubic(done, plan)
