@@ -370,7 +370,7 @@ def train_sparse(
     prepared,data = masked(model, plan),check_classes(model, as_data(data))
     data,settings = soft_targets(teacher, data, replace(settings, keep='last'), tokenizer)
     set_seed(settings.seed)
-    def finish(trained): return finished(zeros_of(model, trained), plan)  # weights of the last epoch
+    def finish(trained): return finished(zeros_of(model, trained), plan)  # of the last epoch
     told = dict(step='sparsify', source=name, sparsity=asdict(plan),
         teacher=called(teacher)) | (note or {})
     return train_and_save(prepared, own, data, out, settings, overwrite, resume, report, finish,
