@@ -316,7 +316,7 @@ def renew(self:Sparsifier, share:float):  # Of zeros, from now on
 # %% ../nbs/22_sparsify.ipynb #ae657107
 @patch
 @torch.no_grad()
-def before_step(self:Sparsifier, done:float):  # Share of the training, 0 to 1; gradients are there
+def before_step(self:Sparsifier, done:float):  # Of the training, 0 to 1; gradients are there
     "Renew the masks if it is time; what is gone gets no gradient."
     plan,now = self.plan,self.share.item()
     share = plan.share*(done >= plan.begin) if plan.pattern else cubic(done, plan)
@@ -370,7 +370,7 @@ def train_sparse(
     prepared,data = masked(model, plan),check_classes(model, as_data(data))
     data,settings = soft_targets(teacher, data, replace(settings, keep='last'), tokenizer)
     set_seed(settings.seed)
-    def finish(trained): return finished(zeros_of(model, trained), plan)  # by the last epoch
+    def finish(trained): return finished(zeros_of(model, trained), plan)  # of the last epoch
     told = dict(step='sparsify', source=name, sparsity=asdict(plan),
         teacher=called(teacher)) | (note or {})
     return train_and_save(prepared, own, data, out, settings, overwrite, resume, report, finish,
