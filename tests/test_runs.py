@@ -78,7 +78,8 @@ if __name__ == '__main__':
     steps,honest = [],train.take_step
     train.take_step = lambda *a: steps.append(1) or honest(*a)
     record = distil('sample', load_data({str(urls)!r}), {str(tmp_path/"out")!r}, settings=Settings(epochs=2))
-    print('process', processes().process_index, 'of', processes().num_processes, len(steps), record['history'][-1]['validation']['loss'], flush=True)
+    loss,group = record['history'][-1]['validation']['loss'],processes()
+    print(f'process {{group.process_index}} of {{group.num_processes}} {{len(steps)}} {{loss}}\\n', end='', flush=True)  # in one piece, also unbuffered
 ''')
     out = on_two_processes(script)
     said = sorted(o.split() for o in out.splitlines() if o.startswith('process'))
