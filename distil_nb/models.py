@@ -97,7 +97,7 @@ def _shallower(config, keep:list[int])->object:
 
 # %% ../nbs/08_models.ipynb #80decd9e
 def _fill_layers(student:PreTrainedModel, model:PreTrainedModel, keep:list[int]):
-    "Give a shallower model its weights; `CompressionError` where one does not fit in its new place."
+    "Give a shallower model its weights; `CompressionError` where one does not fit its new place."
     state = {renumbered(name, keep): v for name,v in model.state_dict().items()}
     state.pop(None, None)
     try: student.load_state_dict(state)
