@@ -48,6 +48,7 @@ class Common:
     overwrite:bool=False  # Replace an existing result
     resume:bool=False  # Go on with an interrupted run
     as_json:bool=False  # Print the record as JSON
+    log:Optional[str]=None  # Send the epochs to a tracker too: tensorboard (folder runs), wandb, …
 
 # %% ../nbs/36_cli.ipynb #8cdde05f
 def separate(
@@ -183,9 +184,12 @@ def _rows(data:str, common:Common, settings:Settings, unlabeled:str|None=None):
     "Labelled splits, and texts without labels where there are some."
     return load_rows(data, common.text_column, common.label_column, settings.seed, unlabeled)
 
-def _how(common:Common)->tuple:
+def _how(common:Common, out:str)->tuple:
     "What every training is told last: `overwrite`, `resume`, `report`."
-    return common.overwrite, common.resume, report_epoch
+    if not common.log: return common.overwrite, common.resume, report_epoch
+    from distil_nb.runs import log_to
+    told = log_to(common.log, Path(out).name, report=report_epoch)
+    return common.overwrite, common.resume, told
 
 # %% ../nbs/36_cli.ipynb #215bf7a0
 @command('distil-nb train-teacher --data urls.csv --base google-bert/bert-base-uncased '
@@ -202,7 +206,7 @@ def train_teacher(*,
     check_apart(out, data, base)
     from distil_nb.distillation import train_teacher
     rows = _rows(data, common, settings)
-    finish(train_teacher(base, rows, out, settings, *_how(common)), out, common)
+    finish(train_teacher(base, rows, out, settings, *_how(common, out)), out, common)
 
 # %% ../nbs/36_cli.ipynb #b2f1447b
 @command('distil-nb distil --data sample --teacher sample --out student')
@@ -222,7 +226,7 @@ def distil(*,
     keep = layer_numbers(keep_layers)
     from distil_nb.distillation import distil
     rows = _rows(data, common, settings, unlabeled)
-    finish(distil(teacher, rows, out, keep, student, settings, *_how(common)), out, common)
+    finish(distil(teacher, rows, out, keep, student, settings, *_how(common, out)), out, common)
 
 # %% ../nbs/36_cli.ipynb #ac753db5
 def tell_size(
@@ -270,7 +274,7 @@ def _quantize(folder, rows, out, plan, share, qat, teacher, common, settings):
         record = quantize_model(folder, plan, out, rows, **more)
         return tell_size(record, out, common.as_json)
     from distil_nb.qat import train_quantized
-    finish(train_quantized(folder, rows, out, plan, teacher, settings, *_how(common)), out, common)
+    finish(train_quantized(folder, rows, out, plan, teacher, settings, *_how(common, out)), out, common)
 
 # %% ../nbs/36_cli.ipynb #8b5c2aba
 @command('distil-nb prune sample --heads .5 --data sample --recover 3 --out o', without=('epochs',))
@@ -307,7 +311,7 @@ def _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, common, 
     rows = _rows(data, common, settings, unlabeled)
     if recover:
         settings = replace(settings, epochs=recover)
-        plan = cuts, zeros, teacher, settings, _how(common)
+        plan = cuts, zeros, teacher, settings, _how(common, out)
         return finish(prune_and_recover(folder, rows, out, *plan), out, common)
     from distil_nb.sparsify import sparsify, sparsity
     small,tokenizer,record = cut(folder, rows, cuts)
@@ -346,7 +350,7 @@ def _distil_lm(teacher, student, prompts, out, how, drawn, common, settings):
     from distil_nb.generation import Sampling
     from distil_nb.lm_distillation import distil_lm
     sampling = Sampling(*drawn, seed=settings.seed)
-    record = distil_lm(teacher, student, prompts, out, *how, settings, sampling, *_how(common))
+    record = distil_lm(teacher, student, prompts, out, *how, settings, sampling, *_how(common, out))
     if common.as_json: return print(json.dumps(record | dict(out=str(out))))
     for k,v in record['after'].items():
         print(f'{k}: {record["before"][k]:.4g} before, {v:.4g} after')

@@ -120,6 +120,7 @@ def train_and_save(
     resume:bool=False,  # Go on with an interrupted run?
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     finish:Callable|None=None,  # From the trained model to the one that is saved
+    counted:Callable|None=None,  # From the finished model to what else is recorded of it
     **record,  # What else is to be recorded: `step` and its inputs
 )->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, the model and the record
     "Train a classifier, and write it with its record."
@@ -128,7 +129,7 @@ def train_and_save(
         who = 'student' if 'teacher' in record else 'teacher'
         found = {who: _saved_scores(task, model, history, finish is not None)}
         if 'teacher_logits' in data['test'].column_names: found['teacher'] = split_scores(data)
-        return dict(scores=found)
+        return dict(scores=found) | (counted(model) if counted else {})
     return save_task(student, task, settings, out, overwrite, resume, report, finish, measured,
         record)
 

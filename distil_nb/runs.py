@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/runs.html.md"""
 
 # %% auto #0
 __all__ = ['tensors_fingerprint', 'weights_fingerprint', 'save_state', 'read_state', 'load_state', 'processes', 'work_folder',
-           'by_accuracy', 'best_epoch', 'history_table', 'history_chart']
+           'by_accuracy', 'best_epoch', 'history_table', 'history_chart', 'check_tracker', 'log_to']
 
 # %% ../nbs/12_runs.ipynb #910d96fa
 import hashlib, json, shutil, sys
@@ -246,3 +246,41 @@ def history_chart(
     right.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False)
     fig.tight_layout(); plt.close(fig)
     return fig
+
+# %% ../nbs/12_runs.ipynb #3d639170
+def _by_path(record:dict, before:str='')->dict[str,float]:
+    "All numbers of a record, each under its path."
+    found = {}
+    for key,value in record.items():
+        if isinstance(value, dict): found |= _by_path(value, f'{before}{key}/')
+        elif isinstance(value, (int, float)): found[f'{before}{key}'] = value
+    return found
+
+# %% ../nbs/12_runs.ipynb #abe13ece
+def check_tracker(
+    name:str,  # As for `log_to`
+):
+    "Refuse a tracker that Accelerate does not know, or that is not installed."
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    known = sorted(map(str, LOGGER_TYPE_TO_CLASS))
+    if name not in known:
+        raise CompressionError(f'tracker {name!r} is unknown', f'give one of {", ".join(known)}')
+    if name not in map(str, get_available_trackers()):
+        raise CompressionError(f'tracker {name} is not installed', f'pip install {name}')
+
+# %% ../nbs/12_runs.ipynb #74b1ff19
+def log_to(
+    name:str,  # Tracker: `tensorboard`, `wandb`, `mlflow`, …
+    run:str,  # What the run is called there
+    folder:str|Path='runs',  # For trackers that keep files; those of a run are in a folder in it
+    report:Callable[[dict],None]|None=None,  # Is told of each epoch too
+)->Callable[[dict],None]:  # The `report` of a training
+    "Send the numbers of each epoch to an experiment tracker; `CompressionError` if there is none."
+    check_tracker(name)
+    from accelerate import Accelerator
+    tracker = Accelerator(cpu=processes().device.type == 'cpu', log_with=name, project_dir=folder)
+    tracker.init_trackers(run)
+    def told(epoch):  # Of a history
+        if report: report(epoch)
+        tracker.log(_by_path(epoch), step=epoch['epoch'])
+    return told

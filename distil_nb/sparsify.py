@@ -371,7 +371,7 @@ def train_sparse(
     data,settings = soft_targets(teacher, data, replace(settings, keep='last'), tokenizer)
     set_seed(settings.seed)
     def finish(trained): return finished(zeros_of(model, trained), plan)  # of the last epoch
-    told = dict(step='sparsify', source=name, sparsity=asdict(plan),
-        teacher=called(teacher)) | (note or {})
+    def counted(sparse): return dict(zeros=sparsity(sparse))  # found in what is saved
     return train_and_save(prepared, own, data, out, settings, overwrite, resume, report, finish,
-        **told)
+        counted, step='sparsify', source=name, sparsity=asdict(plan), teacher=called(teacher),
+        **(note or {}))

@@ -82,7 +82,8 @@ def test_classes(run, tmp_path):
 @pytest.mark.parametrize('words,said', [(['--keep-layers', '0,9'], ['layer 9', '0 to 3']), (['--keep-layers', '-1'], ['layer -1']), (['--keep-layers', '2,0'], ['[2, 0]']),
     (['--keep-layers', 'a'], ["'a'", '0,2,5']), (['--temperature', '0'], ['temperature', '0.0']), (['--temperature', '-2'], ['-2']), (['--temperature', 'nan'], ['nan']),
     (['--alpha', '1.01'], ['alpha', '1.01']), (['--alpha', '-0.1'], ['-0.1']), (['--epochs', '0'], ['epochs', '0']), (['--lr', 'fast'], ['--lr', "'fast'"]),
-    (['--schedule', 'zigzag'], ["'zigzag'", 'linear']), (['--seed', '-1'], ['seed', '-1']), (['--student', './none'], ['none']), (['--bogus'], ['--bogus'])])
+    (['--schedule', 'zigzag'], ["'zigzag'", 'linear']), (['--seed', '-1'], ['seed', '-1']), (['--student', './none'], ['none']), (['--bogus'], ['--bogus']),
+    (['--log', 'tensorbord'], ["'tensorbord'", 'tensorboard']), (['--log', 'wandb'], ['wandb', 'not installed'])])
 def test_option(run, tmp_path, urls, words, said): refused(run, tmp_path, distil(urls, tmp_path/'out', *words), *said)
 
 def test_out(run, tmp_path, urls):
