@@ -373,5 +373,5 @@ def train_sparse(
     def finish(trained): return finished(zeros_of(model, trained), plan)  # of the last epoch
     def counted(sparse): return dict(zeros=sparsity(sparse))  # found in what is saved
     return train_and_save(prepared, own, data, out, settings, overwrite, resume, report, finish,
-        counted, step='sparsify', source=name, sparsity=asdict(plan), teacher=called(teacher),
-        **(note or {}))
+        counted, **(dict(step='sparsify', source=name, sparsity=asdict(plan),
+            teacher=called(teacher)) | (note or {})))
