@@ -31,7 +31,7 @@ def _listed(folder:Path)->list[str]|None:
 # %% ../nbs/01_writing.ipynb #f3883067
 def _foreign(folder:Path)->str:
     "The first file of a folder that this library did not write; nothing if it wrote all of them."
-    if not (folder/'record.json').exists() and not (folder/'config.json').exists():
+    if not (folder/'record.json').exists():
         return next((o.name for o in sorted(folder.iterdir())), '')
     found = (o for o in folder.rglob('*') if o.is_symlink() or not o.is_dir())
     found = sorted(str(o.relative_to(folder)) for o in found)
