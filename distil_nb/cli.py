@@ -471,7 +471,7 @@ def texts_to_predict(
     from distil_nb.data import Dataset, check_texts, read_rows, text_columns
     if bool(texts) == bool(file):
         raise CompressionError('give either texts or --file', 'one of the two')
-    if file == '-': texts = sys.stdin.read().splitlines()
+    if file == '-': texts = sys.stdin.read().removeprefix('\ufeff').rstrip('\n').split('\n')
     if texts: rows = Dataset.from_dict(dict(text=texts))
     else: rows = text_columns(read_rows(file), dict(text=text_column), file)
     return check_texts(rows, file or 'texts')['text'][:]
