@@ -274,7 +274,8 @@ def _quantize(folder, rows, out, plan, share, qat, teacher, common, settings):
         record = quantize_model(folder, plan, out, rows, **more)
         return tell_size(record, out, common.as_json)
     from distil_nb.qat import train_quantized
-    finish(train_quantized(folder, rows, out, plan, teacher, settings, *_how(common, out)), out, common)
+    how = _how(common, out)
+    finish(train_quantized(folder, rows, out, plan, teacher, settings, *how), out, common)
 
 # %% ../nbs/36_cli.ipynb #8b5c2aba
 @command('distil-nb prune sample --heads .5 --data sample --recover 3 --out o', without=('epochs',))
