@@ -56,7 +56,11 @@ def separate(
 )->tuple[Common,Settings]:  # The same, checked
     "Options of a command that trains."
     own = {o.name: options.pop(o.name) for o in fields(Common) if o.name in options}
-    return Common(**own), Settings(**options)
+    common,settings = Common(**own),Settings(**options)
+    if common.log:
+        from distil_nb.runs import check_tracker
+        check_tracker(common.log)
+    return common, settings
 
 # %% ../nbs/36_cli.ipynb #d153524e
 def _described(parameter, comment:str):
