@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from .core import CompressionError  # first: it keeps the imports quiet
+# *core* comes first: it keeps the imports quiet
+from .core import CompressionError, progress, readable
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -21,7 +22,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 # %% ../nbs/29_kept_logits.ipynb #2bd93612
-from .core import progress, readable
 from .lm import label_logits, lm_batch
 from .losses import NO_LABEL
 from .runs import weights_fingerprint

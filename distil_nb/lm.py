@@ -13,7 +13,8 @@ import math
 from pathlib import Path
 from typing import Callable, Iterator
 
-from .core import CompressionError, Settings  # first: it keeps the imports quiet
+# *core* comes first: it keeps the imports quiet
+from .core import CompressionError, Settings, progress, quiet, readable, set_seed
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,6 @@ from torch import Tensor
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedModel,
     PreTrainedTokenizerBase, PreTrainedTokenizerFast)
-from .core import progress, quiet, readable, set_seed
 from .checkpoints import check_floats, given, load_checkpoint, locate, writes_text
 from .losses import NO_LABEL
 from .tasks import Task

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Callable, Iterator
 
-from .core import CompressionError, Settings  # first: it keeps the imports quiet
+# *core* comes first: it keeps the imports quiet
+from .core import CompressionError, Settings, count_parameters
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,7 +26,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from fastcore.basics import patch
 from .architectures import max_tokens
 from .checkpoints import check_floats, save_checkpoint
-from .core import count_parameters
 from .distillation import run_and_record
 from .generation import Sampling, generate
 from .kept_logits import KINDS, KeptLogits, bucketed, check_top_k, divergence, keep_top_k

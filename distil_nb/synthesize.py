@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
-from .core import CompressionError, Settings  # first: it keeps the imports quiet
+# *core* comes first: it keeps the imports quiet
+from .core import CompressionError, Settings, set_seed
 import numpy as np
 from datasets import Dataset, DatasetDict
 from fastcore.basics import patch
@@ -24,7 +25,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/27_synthesize.ipynb #e77cb154
 from .checkpoints import given
-from .core import set_seed
 from .evaluate import classifier, softmax
 from .generation import Sampling, first_line, generate
 from .lm import given_lm, lm_rows, small_lm, train_lm, train_tokenizer
