@@ -25,12 +25,13 @@ def quantize_weight(
     "Round to the nearest code, symmetric around zero (torchao's choice of scales)."
     from torchao.quantization import quant_primitives as ao
     low,high,block = -2**(bits - 1),2**(bits - 1) - 1,(1, group or weight.shape[1])
-    options,seen,over = dict(quant_min=low, quant_max=high),weight.float(),block
+    options,floats = dict(quant_min=low, quant_max=high),weight.float()
+    seen,over = floats,block
     if block == (1, 1):  # torchao takes a block of one number for the whole matrix
-        seen,over = seen.repeat_interleave(2, 1),(1, 2)
+        seen,over = floats.repeat_interleave(2, 1),(1, 2)
     scale,zero = ao.choose_qparams_affine(seen, ao.MappingType.SYMMETRIC, over,
         torch.int8, zero_point_dtype=torch.int8, keepdim=True, **options)
-    return ao.quantize_affine(weight.float(), block, scale, zero, torch.int8, **options), scale
+    return ao.quantize_affine(floats, block, scale, zero, torch.int8, **options), scale
 
 # %% ../nbs/18_codes.ipynb #bb9b5616
 def dequantize(
