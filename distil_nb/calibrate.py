@@ -111,5 +111,4 @@ def quantize_nf4(
     _check_nf4(model)
     with tempfile.TemporaryDirectory() as tmp, quiet():
         save_checkpoint(model, tokenizer, f'{tmp}/float')
-        read = type(model).from_pretrained
-        return read(f'{tmp}/float', trust_remote_code=False, **_nf4()).eval()
+        return type(model).from_pretrained(f'{tmp}/float', trust_remote_code=False, **_nf4()).eval()

@@ -7,7 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/checkpoints.html.md"""
 # %% auto #0
 __all__ = ['HUB_TEACHER', 'SAMPLE_TEACHER', 'locate', 'weight_shapes', 'check_claims', 'read_config', 'check_head', 'writes_text',
            'save_changed', 'note_change', 'load_changed', 'reconcile', 'check_answers', 'check_weights',
-           'load_checkpoint', 'save_checkpoint', 'given', 'check_floats']
+           'load_checkpoint', 'save_tokenizer', 'save_checkpoint', 'given', 'check_floats']
 
 # %% ../nbs/07_checkpoints.ipynb #fa05cd1a
 import copy, inspect, json, re
@@ -276,6 +276,14 @@ def _mend_padding(model, tokenizer:PreTrainedTokenizerBase, where:str):
     if c.pad_token_id is None or not _counts_from_padding(model):
         c.get_text_config().pad_token_id = c.pad_token_id = tokenizer.pad_token_id
 
+# %% ../nbs/07_checkpoints.ipynb #6beaacd6
+def _check_marks(tokenizer:PreTrainedTokenizerBase, where:str):
+    "Refuse a tokenizer that has a token for the beginning of a text, and does not put it there."
+    mark = tokenizer.cls_token
+    if mark is None or tokenizer.cls_token_id in tokenizer('a')['input_ids']: return
+    raise CompressionError(f'the tokenizer of {where} puts no {mark} to a text',
+        'give tokenizer.json its post_processor back, or set cls_token to null')
+
 # %% ../nbs/07_checkpoints.ipynb #cf730020
 def reconcile(
     model,  # Model of transformers, or of a registered format; its padding token may be set
@@ -294,6 +302,7 @@ def reconcile(
         raise CompressionError(
             f'token {token!r} of {where} has number {last}, and the model has {rows} embeddings',
             'give the tokenizer that belongs to the model')
+    _check_marks(tokenizer, where)
     _mend_padding(model, tokenizer, where)
     tokenizer.padding_side = 'right'
     taken = inspect.signature(model.forward if isinstance(model, nn.Module)
@@ -399,6 +408,31 @@ def load_checkpoint(
         if not writes_text(model.config): check_answers(model, tokenizer, f'checkpoint {source}')
     return model, tokenizer
 
+# %% ../nbs/07_checkpoints.ipynb #a1c1fde3
+def _tokens_alike(tokenizer:PreTrainedTokenizerBase, folder:Path)->bool:
+    "Does a saved tokenizer make the same tokens, special ones included?"
+    own = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    def made(tokenizer, *texts):  # Numbers and types
+        return tokenizer(*texts, return_token_type_ids=True).data
+    return all(made(own, *o) == made(tokenizer, *o) for o in (['a. B'], ['a. B', 'c']))
+
+def save_tokenizer(
+    tokenizer:PreTrainedTokenizerBase,  # In front of a model
+    folder:str|Path,  # Where the model is, or will be; made if it is not there
+):
+    "Write a tokenizer so that it is read back as it is; `CompressionError` if that cannot be."
+    folder = Path(folder)
+    tokenizer.save_pretrained(folder)
+    if _tokens_alike(tokenizer, folder): return
+    path = folder/'tokenizer_config.json'
+    told = json.loads(path.read_text(encoding='utf-8'))
+    plain = dict(tokenizer_class='PreTrainedTokenizerFast',
+        model_input_names=tokenizer.model_input_names)
+    write_json(told | plain, path, overwrite=True)
+    if not _tokens_alike(tokenizer, folder):
+        raise CompressionError(f'{type(tokenizer).__name__}, saved and read back, makes other '
+            'tokens', 'give a tokenizer that save_pretrained can keep')
+
 # %% ../nbs/07_checkpoints.ipynb #49460319
 def save_checkpoint(
     model:PreTrainedModel,  # Weights go to safetensors
@@ -411,7 +445,7 @@ def save_checkpoint(
     with quiet(), atomic_path(folder, overwrite) as part:
         model.config.architectures = [type(model).__name__]
         model.save_pretrained(part)
-        tokenizer.save_pretrained(part)
+        save_tokenizer(tokenizer, part)
         write_json(record or {}, part/'record.json')
 
 # %% ../nbs/07_checkpoints.ipynb #ec20b9ab

@@ -10,6 +10,7 @@ __all__ = ['quantize_weight', 'dequantize', 'affine_grid', 'affine_codes', 'plan
 
 # %% ../nbs/18_codes.ipynb #f9879fb7
 import math, time
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -104,12 +105,24 @@ def unpack_codes(
 # %% ../nbs/18_codes.ipynb #7ab8ccd9
 _EXACT = 1024  # columns over which a sum of products of codes is exact in 32-bit floats
 
+@contextmanager
+def _whole_floats(device:str):
+    "Products of 32-bit floats in 32 bits, whatever the user set: no autocast, no TF32."
+    cuda = torch.backends.cuda.matmul
+    name,whole = ('fp32_precision', 'ieee') if hasattr(cuda, 'fp32_precision') else ('allow_tf32',
+        False)
+    before = getattr(cuda, name)
+    setattr(cuda, name, whole)
+    try:
+        with torch.autocast(device, enabled=False): yield
+    finally: setattr(cuda, name, before)
+
 def float_product(
     x:Tensor,  # Codes `(rows, columns)`, as floats
     codes:Tensor,  # Codes `(outputs, columns)`, as floats
 )->Tensor:  # `(rows, outputs)`, float32: the same integers as a product of integers gives
     "A product of codes by way of floats, exact."
-    with torch.autocast(x.device.type, enabled=False):
+    with _whole_floats(x.device.type):
         pieces = [F.linear(a, b) for a,b in zip(x.split(_EXACT, -1), codes.split(_EXACT, -1))]
         return pieces[0] if len(pieces) == 1 else sum(o.double() for o in pieces).float()
 

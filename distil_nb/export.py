@@ -27,7 +27,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 # %% ../nbs/31_export.ipynb #041ad501
 from .architectures import max_tokens, probe
-from .checkpoints import given, load_checkpoint, read_config
+from .checkpoints import given, load_checkpoint, read_config, save_tokenizer
 from .evaluate import classifier, softmax
 from .quantize import QuantizedEmbedding, QuantizedLinear
 
@@ -370,7 +370,7 @@ def _export(model, tokenizer, folder:Path, record:dict)->dict:
     record = dict(step='export') | told | record
     folder.mkdir()
     model.config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
     _write_graph(twin, names, folder/'model.onnx')
     record['off'] = check_graph_answers(OnnxModel(folder), model, twin)
     write_json(record, folder/'record.json')

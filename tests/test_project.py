@@ -89,6 +89,15 @@ def test_every_mutant_has_its_place():
     placed = [m for name,cells in found.items() for o in mutants.places(cells, [m for m in listed if m['module'] == name]).values() for m in o]
     assert len(placed) == len(listed)
 
+@pytest.mark.parametrize('path', sorted((ROOT/'distil_nb').glob('*.py')), ids=lambda o: o.stem)
+def test_no_load_leaves_the_code_of_a_checkpoint_open(path):
+    "Left out, `trust_remote_code` means: ask on standard input."
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ('from_pretrained', 'from_config')): continue
+        if ast.unparse(node.func.value) == 'GenerationConfig': continue  # has no code
+        said = {o.arg: ast.unparse(o.value) for o in node.keywords}
+        assert said.get('trust_remote_code') == 'False', f'line {node.lineno}: {ast.unparse(node)[:80]}'
+
 def test_workflows_are_pinned_and_may_only_read():
     for path in (ROOT/'.github'/'workflows').iterdir():
         flow = yaml.safe_load(path.read_text())
