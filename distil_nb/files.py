@@ -20,7 +20,7 @@ from typing import Iterator
 
 # %% ../nbs/03_files.ipynb #bc4ca514
 # *core* comes before datasets: it keeps the imports quiet
-from .core import CompressionError, one_line, quiet, readable
+from .core import CompressionError, note, one_line, quiet, readable
 import datasets
 import numpy as np
 import pyarrow as pa
@@ -585,14 +585,14 @@ def _how(path:Path, reading:Reading, columns:list[str])->dict:
 # %% ../nbs/03_files.ipynb #04337e4e
 def _findings(path:Path, how:dict, reading:Reading)->str:
     "What a reader of the file could not know from its name, in words."
-    said = []
-    if how.get('encoding', 'utf-8') != 'utf-8' and not reading.encoding: said += [how['encoding']]
-    delimiter = how.get('delimiter')
+    said,delimiter = [],how.get('delimiter')
+    if how.get('encoding', 'utf-8') != 'utf-8' and not reading.encoding:
+        said += [f'encoding {how["encoding"]}']
     if delimiter != _PROMISED.get(_ending(path)) and not reading.delimiter:
-        said += [f'{"tab" if delimiter == chr(9) else delimiter} between cells']
-    if reading.quoting is None and (delimiter or ',') != ',' and how['quoting'] is not None:
+        said += [f'{"a tab" if delimiter == chr(9) else delimiter} between cells']
+    certain = delimiter == ',' and how['quoting']  # as CSV has it
+    if how.get('quoting') is not None and reading.quoting is None and not certain:
         said += ['quotation marks around cells' if how['quoting'] else 'quotation marks as text']
-    elif delimiter == ',' and how['quoting'] is False: said += ['quotation marks as text']
     if how.get('header') is False: said += ['no header (columns by number)']
     return ', '.join(said)
 
@@ -601,8 +601,9 @@ def _tell_findings(paths:list[Path], how:list[dict], reading:Reading):
     "Say what was found out, once for all files that are alike."
     said = [_findings(o, told, reading) for o,told in zip(paths, how)]
     for words in dict.fromkeys(filter(None, said)):
-        alike = some_of((o for o,s in zip(paths, said) if s == words), 3)
-        tell(f'{alike}: read as {words}; --encoding, --delimiter and --quoting say otherwise')
+        alike = [o for o,s in zip(paths, said) if s == words]
+        name = alike[0] if len(alike) == 1 else some_of((o.name for o in alike), 3)
+        note(f'{name}: read with {words} (--encoding, --delimiter and --quoting decide)')
 
 # %% ../nbs/03_files.ipynb #32486454
 def as_read(
