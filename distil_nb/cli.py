@@ -528,8 +528,8 @@ def predict(
     **options,  # Of the file
 ):
     "Classify texts."
-    given = texts_to_predict(texts, file, text_column, Files(**options).reading())
-    found = predict_texts(folder, given)
+    asked = texts_to_predict(texts, file, text_column, Files(**options).reading())
+    found = predict_texts(folder, asked)
     if as_json: return print(json.dumps(dict(predictions=found)))
     for o in found: print(f'{o["label"]}\t{o["score"]:.4f}\t{one_line(o["text"], 10_000)}')
 
