@@ -177,7 +177,7 @@ def text_columns(
     for standard,name in columns.items():
         if name in rows.column_names: continue
         option = '--text-column' if standard == 'text' else '--label-column'
-        one = ', or say what stands between cells with --delimiter' if len(rows.features) == 1 else ''
+        one = ', or say with --delimiter what parts cells'*(len(rows.features) == 1)
         raise CompressionError(f'{where} has no column {name!r}',
             f'its columns are {some_of(rows.column_names)}; name one with {option}{one}')
     unused = [o for o in rows.column_names if o not in columns.values()]
@@ -238,7 +238,7 @@ def _contradictions(texts:np.ndarray, labels:np.ndarray)->int:
 # %% ../nbs/04_data.ipynb #baf83c9b
 def leaks(
     data:DatasetDict,  # From `load_data`: three splits, checked
-)->dict[str,int]:  # Rows: `test_in_train`, `validation_in_train`, `test_in_validation`; texts: `contradicting`
+)->dict[str,int]:  # `test_in_train`, `validation_in_train`, `test_in_validation`, `contradicting`
     "How many rows of one split stand in another, and how many texts have several labels."
     texts = _text_hashes(data)
     labels = [_hashes(o, ['labels']) for o in data.values()]
@@ -317,7 +317,8 @@ def _check_config(name:str, config:str):
     "Refuse a configuration that a data set does not have, or none where it has several."
     known = []
     with suppress(Exception): known = datasets.get_dataset_config_names(name)
-    if config in known or not known or not config and (len(known) == 1 or 'default' in known): return
+    chosen = config or (known[0] if len(known) == 1 else 'default')
+    if chosen in known or not known: return
     said = f'has no configuration {config!r}' if config else 'has several configurations'
     raise CompressionError(f'data set {name} {said}',
         f'write hub:{name}:… with one of {some_of(known, 20)}')

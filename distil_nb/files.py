@@ -281,7 +281,7 @@ def _fault(path:Path, how:dict)->CompressionError|None:
 
 # %% ../nbs/03_files.ipynb #8ebaa1f6
 def _with_lines(path:Path, how:dict)->Iterator[tuple[int,list[str],list[list[str]]]]:
-    "Line and cells of each row that holds a quote, and the rows that its lines are without quoting."
+    "Line and cells of each row that holds a quote, and the rows that its lines are without."
     seen = []
     def noted(lines):
         for o in lines:
@@ -350,8 +350,9 @@ def _tried(path:Path, how:dict, asked:bool|None)->tuple[list[str],bool|None,Exce
     first,quoting = [],None
     try:
         first = _first_row(path, how | dict(quoting=False))
-        if len(first) > 1: quoting = _quoting(path, how, asked)
-        return _first_row(path, how | dict(quoting=quoting)) if len(first) > 1 else [], quoting, None
+        if len(first) < 2: return [], None, None
+        quoting = _quoting(path, how, asked)
+        return _first_row(path, how | dict(quoting=quoting)), quoting, None
     except CompressionError as e: return first, quoting, e
 
 # %% ../nbs/03_files.ipynb #f13a45ff
@@ -377,7 +378,8 @@ def _one_column(path:Path, encoding:str, reading:Reading, names:set[str],
     promised = _PROMISED.get(_ending(path))
     if fault := next((e for e,first in faults.values() if _holds(first, names)), None): raise fault
     if promised and promised not in faults:
-        return promised, _quoting(path, dict(encoding=encoding, delimiter=promised), reading.quoting)
+        how = dict(encoding=encoding, delimiter=promised)
+        return promised, _quoting(path, how, reading.quoting)
     if faults: raise next(iter(faults.values()))[0]
     raise CompressionError(f'{path}: no delimiter found (tried , ; tab and |)',
         'give it with --delimiter, or convert the file to .csv, .jsonl or .parquet')
@@ -616,13 +618,14 @@ def as_read(
 def _summed_up(how:list[dict])->dict:
     "How all files were read."
     values = {k: [o[k] for o in how] for k in how[0]}
-    return {k: v[0] if v.count(v[0]) == len(v) else list(dict.fromkeys(v)) for k,v in values.items()}
+    alike = {k: list(dict.fromkeys(v)) for k,v in values.items()}
+    return {k: v if len(v) > 1 else v[0] for k,v in alike.items()}
 
 # %% ../nbs/03_files.ipynb #a3047e8c
 def read_rows(
     *paths:str|Path,  # Of one format: .csv, .tsv, .json, .jsonl, .parquet, .txt (a text a line)
     reading:Reading=Reading(),  # How they are to be read
-    columns:tuple=(),  # Names or numbers that will be asked for; `None` among them counts for nothing
+    columns:tuple=(),  # Names or numbers that will be asked for; `None` counts for nothing
 )->Dataset:  # Arrow on disk, columns as they are in the files
     "Read files into one table; a path is a path, whatever characters it holds."
     paths = [Path(o) for o in paths]
