@@ -259,7 +259,7 @@ def save_pretrained(self:StaticStudent,
     "Write the student as it will be used."
     self.rounded().save_pretrained(folder)
 
-# %% ../nbs/17_static.ipynb #e15b0b0a
+# %% ../nbs/17_static.ipynb #59221d59
 def check_parts(
     config:StaticConfig,  # As read
     parts:dict[str,Tensor],  # As read
@@ -271,11 +271,11 @@ def check_parts(
     wanted = {'codes': (rows, w), 'scale': (rows,), 'used': (bits,), 'norm.weight': (w,),
         'norm.bias': (w,), 'hidden.weight': (w, w), 'hidden.bias': (w,), 'out.weight': (c, w),
         'out.bias': (c,)}
-    found = {k: tuple(v.shape) for k,v in parts.items()}
-    whole = dict(codes=torch.int8, used=torch.uint8)
-    for name in wanted.keys() | found.keys():
-        if found.get(name) != wanted.get(name) or (
-                parts[name].dtype != whole.get(name, torch.float32)):
+    integers = dict(codes=torch.int8, used=torch.uint8)
+    wanted = {k: f'{integers.get(k, torch.float32)} {v}' for k,v in wanted.items()}
+    found = {k: f'{v.dtype} {tuple(v.shape)}' for k,v in parts.items()}
+    for name in [*wanted, *found]:
+        if found.get(name) != wanted.get(name):
             raise CompressionError(f'{where}: {name} is {found.get(name)}, and config.json means '
                 f'{wanted.get(name)}', 'give the configuration that belongs to these weights')
         if not parts[name].isfinite().all():
