@@ -483,8 +483,7 @@ def check_floats(
     package adds says so with an attribute `is_quantized` of the model."""
     way_out = 'give the checkpoint that it was made from'
     if not isinstance(model, nn.Module):
-        raise CompressionError(f'{type(model).__name__} cannot be changed or asked as a teacher',
-            way_out)
+        raise CompressionError('what is no PyTorch (an ONNX file, say) cannot be changed', way_out)
     changes = [o['kind'] for o in getattr(model, 'compression', [])]
     if getattr(model, 'is_quantized', False) or 'quantize' in changes:
         raise CompressionError('the model is quantized already', way_out)
