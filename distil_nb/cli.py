@@ -240,7 +240,9 @@ def distil(*,
     teacher:str,  # sample, hub, a name on the Hub, or a folder
     out:str,  # Folder for the student
     keep_layers:Optional[str]=None,  # Layers of the teacher to start from, like 0,2,5; else half
-    student:Optional[str]=None,  # Instead: a pretrained student (Hub name, folder, or story)
+    student:Optional[str]=None,  # Instead: a pretrained one (Hub name, folder, story), or static
+    buckets:Optional[int]=None,  # Of a static student: most rows of its table of n-grams
+    width:Optional[int]=None,  # Of a static student: numbers in a row of its table
     unlabeled:Optional[str]=None,  # File of more texts, which count with soft targets alone
     **options,  # Of the training
 ):
@@ -251,7 +253,9 @@ def distil(*,
     keep = layer_numbers(keep_layers)
     from distil_nb.distillation import distil
     rows = _rows(data, common, settings, unlabeled)
-    finish(distil(teacher, rows, out, keep, student, settings, *_how(common, out)), out, common)
+    sizes = {k: v for k,v in dict(buckets=buckets, width=width).items() if v is not None}
+    made = distil(teacher, rows, out, keep, student, settings, *_how(common, out), sizes=sizes)
+    finish(made, out, common)
 
 # %% ../nbs/36_cli.ipynb #ac753db5
 def tell_size(
