@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/checkpoints.html.md"""
 
 # %% auto #0
 __all__ = ['HUB_TEACHER', 'SAMPLE_TEACHER', 'locate', 'weight_shapes', 'check_claims', 'read_config', 'check_head', 'writes_text',
-           'save_changed', 'note_change', 'load_changed', 'reconcile', 'check_answers', 'check_weights',
+           'save_changed', 'note_change', 'load_changed', 'reconcile', 'check_answers', 'check_weights', 'FixedModel',
            'load_checkpoint', 'save_tokenizer', 'save_checkpoint', 'given', 'check_floats']
 
 # %% ../nbs/07_checkpoints.ipynb #fa05cd1a
@@ -352,11 +352,11 @@ def check_answers(
 
 # %% ../nbs/07_checkpoints.ipynb #5d2771c3
 def check_weights(
-    model:nn.Module,  # Just loaded
+    weights:dict[str,Tensor],  # Just loaded, by name
     where:str,  # Name of the checkpoint in messages
 ):
     "Refuse weights that are no numbers."
-    for name,tensor in model.state_dict().items():
+    for name,tensor in weights.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CompressionError(f'{where}: {name} holds numbers that are not finite',
                 'the file is damaged, or the run that wrote it diverged: give another checkpoint')
@@ -375,6 +375,12 @@ def _load_plain(name:str, where:str, config, auto, new_head:bool)->PreTrainedMod
     return model
 
 # %% ../nbs/07_checkpoints.ipynb #0ebd2ee7
+class FixedModel:
+    "What a registered format reads: it answers on the CPU, and nothing in it can be trained."
+    device,training = torch.device('cpu'),False
+    def train(self, mode:bool=True): return self  # whatever the mode: there is nothing to switch
+    def eval(self): return self
+
 def _own_reader(folder:Path):
     """What reads a folder with a file of a registered format, if there is one; plain safetensors
     come before a file of another kind."""
@@ -411,7 +417,8 @@ def load_checkpoint(
         if not tokenizer.is_fast:
             raise CompressionError(f'checkpoint {source} has a slow tokenizer',
                 'convert it to tokenizer.json')
-        if isinstance(model, nn.Module): check_weights(model.eval(), f'checkpoint {source}')
+        if isinstance(model, nn.Module):
+            check_weights(model.eval().state_dict(), f'checkpoint {source}')
         reconcile(model, tokenizer, str(source))
         if not writes_text(model.config): check_answers(model, tokenizer, f'checkpoint {source}')
     return model, tokenizer

@@ -6,13 +6,14 @@ Docs: https://distil-nb.github.io/distil_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['RUN_SLOW', 'passive_threads', 'one_line', 'CompressionError', 'set_seed', 'default_device', 'count_parameters',
-           'Settings', 'check_settings', 'optional', 'registered', 'progress', 'quiet', 'note', 'say_notes',
+           'Settings', 'check_settings', 'optional', 'registered', 'progress', 'quiet', 'tell', 'note', 'say_notes',
            'notes_wait', 'hub_answers', 'readable']
 
 # %% ../nbs/00_core.ipynb #f3f5fd59
 import logging, math, numbers, os, random, sys, threading, warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Iterable
@@ -201,23 +202,28 @@ def quiet():
     with _quiet_datasets(), _quiet_transformers(): yield
 
 # %% ../nbs/00_core.ipynb #ed873cb6
-_waiting,_noted = [],set()
+@cache
+def tell(
+    line:str,  # What a user should know
+):
+    "Say something on standard error, once."
+    print(f'distil-nb: {one_line(line)}', file=sys.stderr)
+
+_waiting = []  # lines of each block in which notes wait
 
 def note(
     line:str,  # What a user should know about the input
 ):
     "Say something on standard error, once; inside `notes_wait`, when the work goes on."
     if _waiting: return _waiting[-1].append(line)
-    if line not in _noted: print(f'distil-nb: {one_line(line)}', file=sys.stderr)
-    _noted.add(line)
+    tell(line)
 
 # %% ../nbs/00_core.ipynb #9f330b53
 def say_notes():
     "The work goes on: say what waits."
-    lines,blocks = sum(_waiting, []),len(_waiting)
-    _waiting.clear()
-    for o in lines: note(o)
-    _waiting.extend([] for _ in range(blocks))
+    for lines in _waiting:
+        for o in lines: tell(o)
+        lines.clear()
 
 @contextmanager
 def notes_wait():

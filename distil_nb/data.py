@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 # *core* comes before datasets: it keeps the imports quiet
-from .core import CompressionError, hub_answers, note, quiet, readable
+from .core import CompressionError, hub_answers, note, quiet, readable, tell
 import datasets
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Value
 
 # %% ../nbs/04_data.ipynb #19f11843
 from .files import (SPLIT_WORDS, SPLITS, Reading, as_read, cache_folder, column,
-    files_by_split, read_rows, settled, some_of, tell)
+    files_by_split, read_rows, settled, some_of)
 from .sample import generate_urls
 
 # %% ../nbs/04_data.ipynb #3dd098bf
@@ -238,9 +238,10 @@ def _contradictions(texts:np.ndarray, labels:np.ndarray)->int:
 # %% ../nbs/04_data.ipynb #baf83c9b
 def leaks(
     data:DatasetDict,  # From `load_data`: three splits, checked
+    texts:dict[str,np.ndarray]|None=None,  # Numbers of its texts, if they are known already
 )->dict[str,int]:  # `test_in_train`, `validation_in_train`, `test_in_validation`, `contradicting`
     "How many rows of one split stand in another, and how many texts have several labels."
-    texts = _text_hashes(data)
+    texts = texts or _text_hashes(data)
     labels = [_hashes(o, ['labels']) for o in data.values()]
     def inside(a, b): return int(np.isin(texts[a], texts[b]).sum())
     return dict(test_in_train=inside('test', 'train'),
@@ -251,11 +252,10 @@ def leaks(
 # %% ../nbs/04_data.ipynb #2963ad6f
 def drop_leaks(
     data:DatasetDict,  # As for `leaks`
+    texts:dict[str,np.ndarray]|None=None,  # The same
 )->DatasetDict:  # `test` as it was, `validation` without its texts, `train` without those of both
     "No text in two splits; nothing is taken out of test."
-    texts = _text_hashes(data)
-    later = np.empty(0, np.uint64)
-    kept = {}
+    texts,later,kept = texts or _text_hashes(data),np.empty(0, np.uint64),{}
     for s in reversed(SPLITS):
         fresh = np.flatnonzero(~np.isin(texts[s], later))
         kept[s] = data[s] if len(fresh) == len(data[s]) else settled(data[s].select(fresh))
@@ -270,14 +270,15 @@ def without_leaks(
     drop:bool=False,  # Take texts of later splits out of earlier ones?
 )->DatasetDict:  # The same, or without leaks
     "Say what stands twice, and drop it where that is wanted."
-    n = leaks(data)
+    texts = _text_hashes(data)
+    n = leaks(data, texts)
     said = [f'{n[f"{s}_in_train"]} of {len(data[s])} texts of {s} stand in train too'
         for s in ('validation', 'test') if n[f'{s}_in_train']]
     if n['test_in_validation']: said += [f'{n["test_in_validation"]} of test in validation']
     if said: said[-1] += ' (taken out there)' if drop else ' (--drop-leaks takes them out there)'
     if n['contradicting']: said += [f'{n["contradicting"]} texts stand with several labels']
     if said: note(f'{name}: {", ".join(said)}')
-    return drop_leaks(data) if drop else data
+    return drop_leaks(data, texts) if drop else data
 
 # %% ../nbs/04_data.ipynb #2590ff3f
 HUB_DATA = 'shawhin/phishing-site-classification'

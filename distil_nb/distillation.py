@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .architectures import max_tokens
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
 from .data import SPLITS, class_names, count_classes, load_data
-from .models import make_student
+from .models import check_start, make_student
 from .optimizer import chosen_precision
 from .runs import best_epoch, processes, work_folder
 from .tasks import Classification, Task, split_scores
@@ -180,8 +180,7 @@ def planned_student(
     if kind is None:
         _check_sizes(student, (), sizes)
         return LayersPlan(teacher, tokenizer, keep, student)
-    if keep is not None:
-        raise CompressionError('both --student and --keep-layers were given', 'choose one')
+    check_start(keep, student)
     make = kind.load()
     _check_sizes(student, [*inspect.signature(make).parameters][2:], sizes)
     return make(teacher, tokenizer, **sizes)

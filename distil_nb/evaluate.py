@@ -17,7 +17,7 @@ from typing import Callable
 from weakref import WeakKeyDictionary, WeakSet
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, progress, quiet
+from .core import CompressionError, progress, quiet, tell
 import numpy as np
 import pandas as pd
 import torch
@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/09_evaluate.ipynb #bbf170f0
 from .architectures import architecture_of, layer_list, max_tokens, probe
-from .files import column, tell
+from .files import column
 # scores and sizes are asked for together: whoever imports one from here finds the other
 from .models import bytes_in_memory, bytes_on_disk
 from .tokens import TOKEN_COLUMNS, cut_by_length, encode, pad, take, tokenize

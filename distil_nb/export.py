@@ -27,7 +27,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 # %% ../nbs/31_export.ipynb #041ad501
 from .architectures import max_tokens, probe
-from .checkpoints import given, load_checkpoint, read_config, save_tokenizer
+from .checkpoints import FixedModel, given, load_checkpoint, read_config, save_tokenizer
 from .evaluate import classifier, softmax
 from .quantize import QuantizedEmbedding, QuantizedLinear
 
@@ -301,9 +301,8 @@ def _told(folder:Path)->dict:
     return told
 
 # %% ../nbs/31_export.ipynb #dcc9b162
-class OnnxModel:
+class OnnxModel(FixedModel):
     "An ONNX classifier that is called like a model of transformers."
-    device,training = torch.device('cpu'),False
     def __init__(self,
         folder:str|Path,  # With `model.onnx` and `config.json`
         threads:int|None=None,  # For one operator; as many as PyTorch uses if not said
@@ -315,8 +314,6 @@ class OnnxModel:
         self.inputs = check_doors(self.session, self.config.num_labels, self.path)
         positions = getattr(self.config, 'max_position_embeddings', None)
         self.max_tokens = self.record.get('max_tokens') or positions
-    def train(self, mode:bool=True): return self  # whatever the mode: there is nothing to switch
-    def eval(self): return self
     def num_parameters(self)->int: return self.record.get('parameters') or self.numbers
 
 # %% ../nbs/31_export.ipynb #8626667a

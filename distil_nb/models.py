@@ -6,7 +6,8 @@ Docs: https://distil-nb.github.io/distil_nb/models.html.md"""
 
 # %% auto #0
 __all__ = ['HUB_STUDENT', 'story_config', 'parameter_table', 'spread_layers', 'check_layers', 'keep_layers', 'to_distilbert',
-           'story_student', 'new_student', 'make_student', 'weight_files', 'bytes_on_disk', 'bytes_in_memory']
+           'story_student', 'new_student', 'check_start', 'make_student', 'weight_files', 'bytes_on_disk',
+           'bytes_in_memory']
 
 # %% ../nbs/08_models.ipynb #efc95ec1
 import copy, json, re
@@ -205,6 +206,14 @@ def _pretrained_student(teacher:PreTrainedModel, student:str|Path)->tuple:
     return model, own
 
 # %% ../nbs/08_models.ipynb #a5c1bd77
+def check_start(
+    keep:list[int]|None,  # Layers of the teacher
+    student:object,  # Something to start from instead
+):
+    "Refuse two starts."
+    if student is not None and keep is not None:
+        raise CompressionError('both --student and --keep-layers were given', 'choose one')
+
 def make_student(
     teacher:PreTrainedModel,  # Gives its layers, classes and their names
     tokenizer:PreTrainedTokenizerBase,  # The teacher's
@@ -212,8 +221,7 @@ def make_student(
     student:str|Path|None=None,  # Instead: a pretrained model (Hub name or folder), or `story`
 )->tuple[PreTrainedModel,PreTrainedTokenizerBase]:  # Student and its tokenizer
     "The student to be trained: from the teacher's layers, or from a pretrained model."
-    if student is not None and keep is not None:
-        raise CompressionError('both --student and --keep-layers were given', 'choose one')
+    check_start(keep, student)
     if student is not None: return _pretrained_student(teacher, student)
     if keep is None: keep = spread_layers(teacher.config.num_hidden_layers)
     return keep_layers(teacher, keep), tokenizer

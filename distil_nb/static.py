@@ -27,7 +27,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 # %% ../nbs/17_static.ipynb #01fe0a3a
-from .checkpoints import check_claims
+from .checkpoints import FixedModel, check_claims, check_weights
 from .tasks import Classification
 from .tokens import code_fingerprint, fingerprint
 
@@ -100,7 +100,8 @@ def __call__(self:Bags,
 def init_kwargs(self:Bags)->dict:
     "What decides a bag besides the tokenizer: for the name under which bags are kept."
     code = code_fingerprint(gram_hashes, _spread, Bags.rows)
-    return dict(buckets=int(self.buckets), used=fingerprint(self.used.nonzero()[0].tolist()), code=code)
+    used = fingerprint(self.used.nonzero()[0].tolist())
+    return dict(buckets=int(self.buckets), used=used, code=code)
 
 @patch
 def get_vocab(self:Bags)->dict:
@@ -181,9 +182,9 @@ def _codes(
     return (table/scale[:, None]).round().to(torch.int8), scale
 
 # %% ../nbs/17_static.ipynb #875208ac
-class StaticModel:
+class StaticModel(FixedModel):
     "A static student at work, in NumPy; is called with texts."
-    device,training,is_quantized = torch.device('cpu'),False,True
+    is_quantized = True
     def __init__(self,
         config:StaticConfig,  # Its own
         parts:dict[str,Tensor],  # By name, as they are stored
@@ -191,9 +192,8 @@ class StaticModel:
     ):
         self.config,self.parts,self.bags = config,parts,bags
         self.arrays = {k: v.numpy() for k,v in parts.items()}
-        self.arrays |= {k: v.T.copy() for k,v in self.arrays.items() if v.ndim == 2 and k != 'codes'}
-    def eval(self): return self
-    def train(self, mode:bool=True): return self  # whatever the mode: there is nothing to switch
+        self.arrays |= {k: v.T.copy() for k,v in self.arrays.items()
+            if v.ndim == 2 and k != 'codes'}
     def parameters(self): return [v for k,v in self.parts.items() if k not in ('scale', 'used')]
     def buffers(self): return [self.parts[o] for o in ('scale', 'used')]
     def num_parameters(self)->int: return sum(o.numel() for o in self.parameters())
@@ -278,9 +278,7 @@ def check_parts(
         if found.get(name) != wanted.get(name):
             raise CompressionError(f'{where}: {name} is {found.get(name)}, and config.json means '
                 f'{wanted.get(name)}', 'give the configuration that belongs to these weights')
-        if not parts[name].isfinite().all():
-            raise CompressionError(f'{where}: {name} holds numbers that are not finite',
-                'the file is damaged: give another checkpoint')
+    check_weights(parts, where)
 
 # %% ../nbs/17_static.ipynb #acd09f5b
 def load_static(

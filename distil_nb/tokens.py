@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 # *core* comes before datasets: it keeps the imports quiet
-from .core import CompressionError, quiet
+from .core import CompressionError, quiet, tell
 import datasets
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
 # %% ../nbs/05_tokens.ipynb #08a2cf95
-from .files import cache_folder, column, settled, tell
+from .files import cache_folder, column, settled
 
 # %% ../nbs/05_tokens.ipynb #ecbc9649
 def fingerprint(
