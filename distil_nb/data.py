@@ -269,12 +269,13 @@ def load_split(
     columns = dict(text=text_column, labels=label_column, pair=pair_column)
     return _read_splits({where: found[split]}, '', columns, problem, separator)[where]
 
-# %% ../nbs/04_data.ipynb #6bedee6f
+# %% ../nbs/04_data.ipynb #6bf6e65b
 def texts_of(
-    rows:Dataset,  # With `text`, perhaps `pair`
+    rows,  # `Dataset`, or a dictionary of columns, with `text`, perhaps `pair`
 )->list:  # Texts, or pairs of them
     "What a model is asked about."
-    if 'pair' not in rows.column_names: return rows['text'][:]
+    names = rows.column_names if isinstance(rows, Dataset) else rows
+    if 'pair' not in names: return rows['text'][:]
     return list(zip(rows['text'][:], rows['pair'][:]))
 
 # %% ../nbs/04_data.ipynb #6dadc814

@@ -6,10 +6,10 @@ Docs: https://distil-nb.github.io/distil_nb/labels.html.md"""
 
 # %% auto #0
 __all__ = ['PROBLEMS', 'Problem', 'SingleLabel', 'MultiLabel', 'Regression', 'problem_of', 'problem_of_rows', 'first_bad',
-           'shown', 'with_labels', 'class_names', 'count_classes', 'join_columns', 'make_classes', 'read_labels',
-           'match_names', 'matched_by']
+           'shown', 'with_labels', 'class_names', 'count_classes', 'join_columns', 'is_read', 'make_classes',
+           'read_labels', 'match_names', 'matched_by']
 
-# %% ../nbs/03z_labels.ipynb #be381ac6
+# %% ../nbs/03z_labels.ipynb #72fef4e0
 import json, re
 from dataclasses import dataclass
 
@@ -19,29 +19,35 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from fastcore.basics import patch
 
 # %% ../nbs/03z_labels.ipynb #ee7dd3f1
 from .files import column, on_disk, settled, some_of
 
-# %% ../nbs/03z_labels.ipynb #71b5b15b
+# %% ../nbs/03z_labels.ipynb #b0630a18
 @dataclass(frozen=True)
 class Problem:
     "What labels mean; a chapter asks it and never tests for a kind."
     thresholds:tuple[float,...]=()  # One a class, 0 to 1; empty: 0.5
     kind = ''  # As transformers calls it (`problem_type`)
     option = ''  # By which a command is told
+    said = ''  # In messages
+    tunable = False  # Are there thresholds to be chosen?
 
 class SingleLabel(Problem):
     "One class of several; labels are class numbers."
     kind,option = 'single_label_classification',''
+    said = 'one class a row'
 
 class MultiLabel(Problem):
     "Any number of classes at once; labels are lists of class numbers."
     kind,option = 'multi_label_classification','--multi-label'
+    said,tunable = 'any number of classes a row',True
 
 class Regression(Problem):
     "A number."
     kind,option = 'regression','--regression'
+    said = 'numbers'
 
 # %% ../nbs/03z_labels.ipynb #8a5669d2
 PROBLEMS = {o.kind: o for o in (SingleLabel, MultiLabel, Regression)}
@@ -293,7 +299,20 @@ def _refuse_number(rows:Dataset, where:str):
         except (TypeError, ValueError): _refuse_row(where, (i, o), 'is no number', 'give numbers, '
             'or leave out --regression')
 
-# %% ../nbs/03z_labels.ipynb #bbd7966a
+# %% ../nbs/03z_labels.ipynb #c43f868c
+def is_read(
+    rows:Dataset,  # With `labels`
+    problem:Problem=SingleLabel(),  # What they are to be
+)->bool:  # As `read_labels` gives them
+    "Are labels what is learned from already?"
+    kind = rows.features['labels']
+    if isinstance(kind, List): return isinstance(kind.feature, ClassLabel)
+    if isinstance(kind, ClassLabel): return True
+    if str(kind.dtype) == 'float64': return isinstance(problem, Regression)
+    return str(kind.dtype) == 'int64' and _numbers_seen(dict(train=rows))[0] >= 0
+
+
+# %% ../nbs/03z_labels.ipynb #566fa50c
 def make_classes(
     data:DatasetDict,  # Labels as `read_labels` gives them
 )->DatasetDict:  # Class numbers run from 0, or are those of names
@@ -310,7 +329,7 @@ def make_classes(
                 f'{split}, and not in train', 'give rows of it to learn from, or drop it')
     return data
 
-# %% ../nbs/03z_labels.ipynb #3283d938
+# %% ../nbs/03z_labels.ipynb #94fcc20f
 def read_labels(
     data:dict[str,Dataset],  # Splits with a column `labels`, as in their files
     where:dict[str,str],  # What each split is called in messages
@@ -321,7 +340,21 @@ def read_labels(
     if isinstance(problem, MultiLabel): return _read_multi(data, where, separator)
     return (_read_numbers if isinstance(problem, Regression) else _read_single)(data, where)
 
-# %% ../nbs/03z_labels.ipynb #0b41bbfd
+# %% ../nbs/03z_labels.ipynb #6377dc20
+@patch
+def targets(self:Problem,
+    rows:Dataset,  # With labels as `read_labels` gives them
+)->np.ndarray:  # `(rows,)` integers; `(rows, classes)` floats, 0 or 1; `(rows,)` floats
+    "Labels as an array."
+    if not isinstance(self, MultiLabel): return column(rows, 'labels')
+    if not isinstance(rows.features['labels'], List):
+        raise CompressionError('each row of these data has one class, and the model may say several',
+            'give lists of classes, or another model')
+    found = np.zeros((len(rows), count_classes(rows)), np.float32)
+    for i,o in enumerate(rows['labels']): found[i, o] = 1
+    return found
+
+# %% ../nbs/03z_labels.ipynb #5c9de5cc
 def _numerals(names:list[str])->list[int]|None:
     "The numbers that stand in the place of names, if all are numbers."
     found = [re.fullmatch(r' *(-?[0-9]+) *', str(o)) for o in names]
@@ -333,7 +366,7 @@ def _unnamed(names:list[str])->bool:
 
 def _plain(names:list[str])->list[str]: return [str(o).strip().casefold() for o in names]
 
-# %% ../nbs/03z_labels.ipynb #ad1090a1
+# %% ../nbs/03z_labels.ipynb #a91a7cca
 def _places(ours:list[str], theirs:list[str])->tuple[list[int|None],str]:
     "Number of each of our classes among theirs, `None` if it is none; found by `name` or `number`."
     digits = _numerals(ours),_numerals(theirs)
@@ -346,7 +379,7 @@ def _places(ours:list[str], theirs:list[str])->tuple[list[int|None],str]:
     clear = len(set(mine)) == len(mine) and len(set(known)) == len(known)
     return [known.index(o) if clear and o in known else None for o in mine], 'name'
 
-# %% ../nbs/03z_labels.ipynb #714f90b2
+# %% ../nbs/03z_labels.ipynb #7a89b7d2
 def _renumbered(rows:Dataset, places:list[int], names:list[str])->Dataset:
     "Rows whose class `i` becomes `places[i]`; texts without labels stay as they are."
     if 'labels' not in rows.column_names: return rows
@@ -356,7 +389,7 @@ def _renumbered(rows:Dataset, places:list[int], names:list[str])->Dataset:
     lists = [sorted(places[i] for i in o) for o in rows['labels']]
     return with_labels(rows, pa.array(lists, pa.list_(pa.int64())), List(kind))
 
-# %% ../nbs/03z_labels.ipynb #5eae0dbe
+# %% ../nbs/03z_labels.ipynb #88489371
 def match_names(
     data:DatasetDict,  # Labels as `read_labels` gives them; any splits
     id2label:dict[int,str],  # Of a model
@@ -381,7 +414,7 @@ def _own_names(ours:list[str], places:list[int], theirs:list[str])->list[str]:
     found = dict(zip(places, ours))
     return [found.get(i, o) for i,o in enumerate(theirs)]
 
-# %% ../nbs/03z_labels.ipynb #b2677eb8
+# %% ../nbs/03z_labels.ipynb #7afcc1bf
 def matched_by(
     data:DatasetDict,  # As for `match_names`, before it
     id2label:dict[int,str],  # Of a model
