@@ -18,6 +18,7 @@ from pathlib import Path
 # %% ../nbs/07_checkpoints.ipynb #1ea0dcfe
 # *core* comes before transformers: it keeps the imports quiet
 from .core import CompressionError, hub_answers, quiet, readable, registered
+from .labels import SingleLabel, problem_of
 from .writing import atomic_path, write_json
 import torch
 from safetensors import safe_open
@@ -159,13 +160,10 @@ def check_head(
     config,  # Of a classifier
     where:str,  # Name of the checkpoint in messages
 ):
-    "Refuse heads that do not choose one class of several."
-    kind = config.problem_type
-    if kind in (None, 'single_label_classification') and config.num_labels > 1: return
-    what = {'multi_label_classification': 'several labels at once'}.get(kind,
-        'one number (regression)')
-    raise CompressionError(f'the head of {where} gives {what}',
-        'only classifiers of one class among several are handled')
+    "Refuse heads that do not choose one class of several, where only these make sense."
+    problem = problem_of(config)
+    if problem.kind != SingleLabel.kind: raise CompressionError(
+        f'{where} answers {problem.said}', 'give a classifier of one class among several')
 
 # %% ../nbs/07_checkpoints.ipynb #a31e5534
 def writes_text(
@@ -395,8 +393,8 @@ def _load_model(name:str, where:str, auto, new_head:bool, values:dict):
     if (read := _own_reader(folder)) is not None: return read(folder)
     config = read_config(name, **values)
     if (folder/_CHANGED).exists(): return load_changed(folder, config)
-    if auto is AutoModelForSequenceClassification and not new_head: check_head(config, where)
-    if new_head: config.problem_type = None
+    if auto is AutoModelForSequenceClassification and not new_head: problem_of(config)
+    if new_head: config.problem_type = values.get('problem_type')
     return _load_plain(name, where, config, auto, new_head)
 
 # %% ../nbs/07_checkpoints.ipynb #308762d0

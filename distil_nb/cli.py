@@ -6,8 +6,9 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'Files', 'Common', 'separate', 'command', 'fail', 'say', 'given', 'deaf', 'main', 'report_epoch',
-           'scores_table', 'finish', 'train_teacher', 'distil', 'tell_size', 'quantize', 'prune', 'distil_lm', 'export',
-           'check_making', 'write_made', 'synthesize', 'evaluate', 'texts_to_predict', 'predict', 'demo']
+           'scores_table', 'finish', 'wanted_problem', 'train_teacher', 'distil', 'tell_size', 'quantize', 'prune',
+           'distil_lm', 'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'texts_to_predict', 'predict',
+           'demo']
 
 # %% ../nbs/36_cli.ipynb #9dd9f2fb
 import inspect, io, json, sys
@@ -21,9 +22,10 @@ from fastcore.docments import docments
 from typer.exceptions import TyperException
 
 # %% ../nbs/36_cli.ipynb #726fb59c
-from .commands import (check_apart, check_cuts, check_quantizing, cut, demo_results,
+from distil_nb.commands import (Columns, check_apart, check_cuts, check_quantizing, cut, demo_results,
     demo_students, hand_over, layer_numbers, load_rows, measure_model, planned_scheme,
-    planned_zeros, predict_texts, prune_and_recover, quantize_model)
+    planned_zeros, predict_texts, problem_at, prune_and_recover,
+    quantize_model)
 from distil_nb.core import (CompressionError, Settings, notes_wait, one_line, passive_threads,
     say_notes)
 from .writing import atomic_path, check_target, write_json
@@ -40,7 +42,7 @@ def _option(name:str, kind:type, comment:str):
     switch = [f'--{name.removeprefix("as_").replace("_", "-")}']*(kind is bool)
     return Annotated[kind, typer.Option(*switch, help=comment)]
 
-# %% ../nbs/36_cli.ipynb #a682c180
+# %% ../nbs/36_cli.ipynb #1418577d
 @dataclass(frozen=True)
 class Files:
     "Options of every command that reads files."
@@ -55,12 +57,18 @@ class Files:
         from distil_nb.files import asked_reading
         return asked_reading(self.delimiter, self.quoting, self.encoding)
 
+    def how(self):
+        "The same, for `Columns`."
+        return dict(reading=self.reading(), validation_split=self.validation_split)
+
 # %% ../nbs/36_cli.ipynb #1f6c9a94
 @dataclass(frozen=True)
 class Common(Files):
     "Options of every command that trains, besides `Settings`."
     text_column:Optional[str]=None  # Column of the texts; text if not given
-    label_column:Optional[str]=None  # Column of the class numbers; labels or label if not given
+    label_column:Optional[str]=None  # Column of the labels; labels or label if not given
+    pair_column:Optional[str]=None  # Column of the second text of each row, if rows are pairs
+    label_separator:str=','  # Between the classes of a field, where there may be several
     drop_leaks:bool=False  # Take texts of later splits out of earlier ones
     overwrite:bool=False  # Replace an existing result
     resume:bool=False  # Go on with an interrupted run
@@ -177,7 +185,7 @@ def report_epoch(
 ):
     "One line per epoch."
     scores = [f'{k} {e[o][k]:.4f} ({o})'
-        for o in ('validation', 'test') for k in ('accuracy', 'perplexity')
+        for o in ('validation', 'test') for k in ('accuracy', 'f1_macro', 'spearman', 'perplexity')
         if k in e.get(o, {})]
     say(', '.join([f'epoch {e["epoch"]}: loss {e["loss"]:.4f}', *scores, f'{e["seconds"]:.0f} s']))
 
@@ -185,10 +193,11 @@ def report_epoch(
 def scores_table(
     scores:dict,  # Of each model on each split, as in a record
 )->object:  # Table of pandas, one row per split and model
-    "Scores side by side, in per cent."
+    "Scores side by side, in units for people."
     import pandas as pd
-    shown = 'accuracy', 'precision', 'recall', 'f1'
-    def row(s): return {k: round(100*s[k], 2) for k in shown} | dict(rows=s['n'])  # of one split
+    from distil_nb.scores import SHOWN, shown_score
+    def row(s):  # of one split
+        return {k: shown_score(s, k) for k in SHOWN if k in s} | dict(rows=s['n'])
     rows = {(split, model): row(s) for model,splits in scores.items() for split,s in splits.items()}
     return pd.DataFrame(rows).T.sort_index(ascending=False).astype(dict(rows=int))
 
@@ -204,10 +213,15 @@ def finish(
     print(f'{record["parameters"]:,} parameters, written to {out}')
 
 # %% ../nbs/36_cli.ipynb #c4da6558
-def _rows(data:str, common:Common, settings:Settings, unlabeled:str|None=None):
-    "Labelled splits, and texts without labels where there are some."
-    more = common.reading(), common.validation_split, common.drop_leaks
-    return load_rows(data, common.text_column, common.label_column, settings.seed, unlabeled, *more)
+def _columns(common:Common, problem=None)->Columns:
+    "Where texts and labels are, and what labels mean."
+    return Columns(common.text_column, common.label_column, common.pair_column,
+        common.label_separator, problem, common.reading(), common.validation_split,
+        common.drop_leaks)
+
+def _rows(data:str, model:str, common:Common, settings:Settings, unlabeled:str|None=None):
+    "Labelled splits as a model understands them, and texts without labels where there are some."
+    return load_rows(data, _columns(common, problem_at(model)), settings.seed, unlabeled)
 
 def _how(common:Common, out:str)->tuple:
     "What every training is told last: `overwrite`, `resume`, `report`."
@@ -216,6 +230,17 @@ def _how(common:Common, out:str)->tuple:
     told = log_to(common.log, Path(out).name, report=report_epoch)
     return common.overwrite, common.resume, told
 
+# %% ../nbs/36_cli.ipynb #ab1d2353
+def wanted_problem(
+    multi_label:bool,  # As given
+    regression:bool,  # As given
+)->object:  # `Problem`
+    "What labels are said to be."
+    from distil_nb.labels import MultiLabel, Regression, SingleLabel
+    if multi_label and regression: raise CompressionError(
+        'both --multi-label and --regression were given', 'labels are classes or numbers: choose')
+    return Regression() if regression else MultiLabel() if multi_label else SingleLabel()
+
 # %% ../nbs/36_cli.ipynb #215bf7a0
 @command('distil-nb train-teacher --data urls.csv --base google-bert/bert-base-uncased '
     '--out teacher')
@@ -223,15 +248,18 @@ def train_teacher(*,
     data:str,  # sample, hub, hub:owner/name, or a path: CSV, JSON lines or Parquet, file or folder
     base:str,  # Pretrained encoder: a name on the Hub or a folder
     out:str,  # Folder for the teacher
+    multi_label:bool=False,  # A row may have several classes: a list, a field, or --label-column a,b,c
+    regression:bool=False,  # Labels are numbers
     **options,  # Of the training
 ):
     "Fine-tune a pretrained encoder on labels, to be a teacher."
     common,settings = separate(options)
     check_target(out, common.overwrite)
     check_apart(out, data, base)
+    problem = wanted_problem(multi_label, regression)
     from distil_nb.distillation import train_teacher
-    rows = _rows(data, common, settings)
-    finish(train_teacher(base, rows, out, settings, *_how(common, out)), out, common)
+    rows = load_rows(data, _columns(common, problem), settings.seed)
+    finish(train_teacher(base, rows, out, settings, *_how(common, out), problem), out, common)
 
 # %% ../nbs/36_cli.ipynb #b2f1447b
 @command('distil-nb distil --data sample --teacher sample --out student')
@@ -252,7 +280,7 @@ def distil(*,
     check_apart(out, data, teacher, student, unlabeled)
     keep = layer_numbers(keep_layers)
     from distil_nb.distillation import distil
-    rows = _rows(data, common, settings, unlabeled)
+    rows = _rows(data, teacher, common, settings, unlabeled)
     sizes = {k: v for k,v in dict(buckets=buckets, width=width).items() if v is not None}
     made = distil(teacher, rows, out, keep, student, settings, *_how(common, out), sizes=sizes)
     finish(made, out, common)
@@ -292,7 +320,7 @@ def quantize(
     check_apart(out, folder, data, teacher)
     plan = planned_scheme(scheme, group=group, embedding_bits=embedding_bits, head=head)
     check_quantizing(plan, qat, data, teacher)
-    rows = _rows(data, common, settings) if data else None
+    rows = _rows(data, folder, common, settings) if data else None
     _quantize(folder, rows, out, plan or 'nf4', share, qat, teacher, common, settings)
 
 # %% ../nbs/36_cli.ipynb #c2ac55a8
@@ -338,7 +366,7 @@ def _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, common, 
     "Remove, and train if that is wanted."
     check_target(out, common.overwrite)
     check_apart(out, folder, data, teacher, unlabeled)
-    rows = _rows(data, common, settings, unlabeled)
+    rows = _rows(data, folder, common, settings, unlabeled)
     if recover:
         settings = replace(settings, epochs=recover)
         plan = cuts, zeros, teacher, settings, _how(common, out)
@@ -353,8 +381,8 @@ def _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, common, 
 # %% ../nbs/36_cli.ipynb #adc2bbe3
 @command('distil-nb distil-lm --teacher HuggingFaceTB/SmolLM2-360M-Instruct '
     '--student HuggingFaceTB/SmolLM2-135M-Instruct --prompts prompts.txt --out smol',
-    without=('text_column', 'label_column', 'temperature', 'keep', 'drop_leaks', 'delimiter',
-        'quoting', 'encoding', 'validation_split'))
+    without=('text_column', 'label_column', 'pair_column', 'label_separator', 'temperature', 'keep',
+        'class_weights', 'drop_leaks', 'delimiter', 'quoting', 'encoding', 'validation_split'))
 def distil_lm(*,
     teacher:str,  # Causal language model: a folder or a name on the Hub
     student:str,  # The one to be trained: a folder or a name on the Hub
@@ -454,7 +482,7 @@ def synthesize(*,
     near:float=.8,  # Share of common character fivegrams from which on two texts count as the same
     confidence:float=0.,  # Leave out texts of which the teacher is less sure than that
     text_column:Optional[str]=None,  # Column of the texts; text if not given
-    label_column:Optional[str]=None,  # Column of the class numbers; labels or label if not given
+    label_column:Optional[str]=None,  # Column of the labels; labels or label if not given
     seed:int=0,  # Same seed, same texts
     overwrite:bool=False,  # Replace an existing result
     as_json:bool=False,  # Print what became of all texts as one line of JSON
@@ -464,16 +492,12 @@ def synthesize(*,
     check_target(out, overwrite)
     check_apart(out, data, teacher, generator)
     check_making(out, temperature)
-    rows = _labelled(data, text_column, label_column, seed, Files(**options))
+    columns = Columns(text_column, label_column, **Files(**options).how())
+    rows = load_rows(data, columns, Settings(seed=seed).seed)
     made,told = _synthesize(teacher, rows, count, generator, temperature, seed, near, confidence)
     write_made(made, told, count, out, overwrite, as_json)
 
 # %% ../nbs/36_cli.ipynb #8803f761
-def _labelled(data, text_column, label_column, seed, files):
-    "Rows to learn from."
-    more = files.reading(), files.validation_split
-    return load_rows(data, text_column, label_column, Settings(seed=seed).seed, None, *more)
-
 def _synthesize(teacher, rows, count, generator, temperature, seed, near, confidence):
     "Texts, and what became of all that were made."
     from distil_nb.generation import Sampling
@@ -489,16 +513,18 @@ def evaluate(
     data:str,  # sample, hub, hub:owner/name, or a path; a single file is measured whole
     split:str='test',  # train, validation or test
     text_column:Optional[str]=None,  # Column of the texts; text if not given
-    label_column:Optional[str]=None,  # Column of the class numbers; labels or label if not given
+    label_column:Optional[str]=None,  # Column of the labels; labels or label if not given
+    pair_column:Optional[str]=None,  # Column of the second text of each row, if rows are pairs
+    label_separator:str=',',  # Between the classes of a field, where there may be several
     seed:int=0,  # Of a split that has to be drawn
     as_json:bool=False,  # Print all figures as one line of JSON
     **options,  # Of the files
 ):
     "Measure a classifier: scores, size and latency."
     from distil_nb.evaluate import results_table
-    files,seed = Files(**options),Settings(seed=seed).seed
-    how = dict(reading=files.reading(), validation_split=files.validation_split)
-    result = measure_model(folder, data, split, text_column, label_column, seed, **how)
+    names = text_column, label_column, pair_column, label_separator
+    columns = Columns(*names, **Files(**options).how())
+    result = measure_model(folder, data, split, columns, Settings(seed=seed).seed)
     print(json.dumps(result) if as_json else results_table([result]).T.to_string())
 
 # %% ../nbs/36_cli.ipynb #5b60cbf0
@@ -506,18 +532,29 @@ def texts_to_predict(
     texts:list[str]|None,  # From the command line
     file:str|None,  # Or from here; `-` for standard input
     text_column:str|None=None,  # Column of the texts there
+    pair_column:str|None=None,  # Column of the second texts there, if rows are pairs
     reading=None,  # `Reading` of the file; found out if not given
-)->list[str]:  # All of them, in order
+)->list:  # All of them, in order; or pairs
     "The texts that `predict` was given."
-    from distil_nb.data import Dataset, Reading, check_texts, read_rows, text_columns
+    from distil_nb.data import Dataset, Reading, check_texts, read_rows, text_columns, texts_of
+    if pair_column and (texts or file == '-'):
+        raise CompressionError('pairs of texts are read from a file with columns', 'give --file')
     if bool(texts) == bool(file):
         raise CompressionError('give either texts or --file', 'one of the two')
     if file == '-': texts = sys.stdin.read().removeprefix('\ufeff').rstrip('\n').split('\n')
     if texts: rows = Dataset.from_dict(dict(text=texts))
     else:
-        rows = read_rows(file, reading=reading or Reading(), columns=(text_column,))
-        rows = text_columns(rows, dict(text=text_column), file)
-    return check_texts(rows, file or 'texts')['text'][:]
+        names = dict(text=text_column, pair=pair_column)
+        rows = read_rows(file, reading=reading or Reading(), columns=(*names.values(),))
+        rows = text_columns(rows, names, file)
+    return texts_of(check_texts(rows, file or 'texts'))
+
+# %% ../nbs/36_cli.ipynb #5f8e3550
+def _answer(o:dict)->str:
+    "A prediction in words; several classes with a comma between them, none as a dash."
+    if 'value' in o: return f'{o["value"]:.4f}'
+    if 'label' in o: return f'{o["label"]}\t{o["score"]:.4f}'
+    return ', '.join(f'{x["label"]} {x["score"]:.4f}' for x in o['labels']) or '-'
 
 # %% ../nbs/36_cli.ipynb #6e2a13bc
 @command('distil-nb predict student http://paypal.com.example.net/login', ('validation_split',),
@@ -528,14 +565,17 @@ def predict(
     *,
     file:Optional[str]=None,  # Or a file: .txt (a text a line), CSV, JSON lines, Parquet; or -
     text_column:Optional[str]=None,  # Column of the texts in that file; text if not given
+    pair_column:Optional[str]=None,  # Column of the second texts there, if rows are pairs
     as_json:bool=False,  # Print one line of JSON
     **options,  # Of the file
 ):
     "Classify texts."
-    asked = texts_to_predict(texts, file, text_column, Files(**options).reading())
+    asked = texts_to_predict(texts, file, text_column, pair_column, Files(**options).reading())
     found = predict_texts(folder, asked)
     if as_json: return print(json.dumps(dict(predictions=found)))
-    for o in found: print(f'{o["label"]}\t{o["score"]:.4f}\t{one_line(o["text"], 10_000)}')
+    for o in found:
+        asked = '\t'.join(one_line(o[k], 10_000) for k in ('text', 'pair') if k in o)
+        print(f'{_answer(o)}\t{asked}')
 
 # %% ../nbs/36_cli.ipynb #39590ccd
 @command('distil-nb demo --out demo')

@@ -95,7 +95,8 @@ class Settings:
     schedule:str='linear'  # How the learning rate falls: constant, linear or cosine
     warmup:float=.1  # Share of the steps in which the learning rate rises from 0, from 0 to 1
     clip:float=1.  # Longest gradient (Euclidean); 0 for no limit
-    keep:str='best'  # Which epoch is the result: best (by validation accuracy) or last
+    keep:str='best'  # Which epoch is the result: best (by the score on validation) or last
+    class_weights:str='none'  # none, or balanced: all classes count the same, rare ones too
     accumulate:int=1  # Batches that make one step of the optimizer
     precision:str='auto'  # Of products: no, bf16, fp16, or auto (bf16 where hardware multiplies it)
     seed:int=0  # Same seed, same numbers
@@ -104,7 +105,7 @@ class Settings:
 
 # %% ../nbs/00_core.ipynb #86a6e9b8
 _CHOICES = dict(schedule=('constant', 'linear', 'cosine'), keep=('best', 'last'),
-    precision=('auto', 'no', 'bf16', 'fp16'))
+    class_weights=('none', 'balanced'), precision=('auto', 'no', 'bf16', 'fp16'))
 _RANGES = dict(lr=(0, math.inf), temperature=(.01, 1000), alpha=(0, 1), warmup=(0, 1),
     clip=(0, math.inf))
 

@@ -23,10 +23,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 # %% ../nbs/16_distillation.ipynb #f891f693
 from .architectures import max_tokens
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
-from .data import SPLITS, class_names, count_classes, load_data
+from .data import SPLITS, load_data
+from .labels import (Problem, SingleLabel, class_names, count_classes, is_read, make_classes,
+    matched_by, problem_of, problem_of_rows)
 from .models import check_start, make_student
 from .optimizer import chosen_precision
 from .runs import best_epoch, processes, work_folder
+from .evaluate import split_logits
 from .tasks import Classification, Task, split_scores
 from .teacher import check_classes, soft_targets
 from .train import run_task
@@ -104,6 +107,13 @@ def save_task(
     return told
 
 # %% ../nbs/16_distillation.ipynb #1a276509
+def _set_thresholds(model:PreTrainedModel, task:Classification):
+    "Where there are thresholds, those of validation go with the model."
+    if not task.problem.tunable: return
+    rows = task.data['validation']
+    found = task.problem.tuned(task.problem.targets(rows), split_logits(model, task.tokenizer, rows))
+    model.config.thresholds = list(found.thresholds)
+
 def _saved_scores(task:Classification, model:PreTrainedModel, history:list[dict],
     finished:bool)->dict[str,dict]:
     "Scores of what is saved, on `validation` and `test`."
@@ -128,7 +138,9 @@ def train_and_save(
 )->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, the model and the record
     "Train a classifier, and write it with its record."
     task = task or Classification(data, tokenizer, max_tokens(student, tokenizer), settings)
+    record = record | dict(problem=task.problem.kind, rows={k: len(v) for k,v in data.items()})
     def measured(model, history):  # What is saved, and its epochs
+        _set_thresholds(model, task)
         who = 'student' if 'teacher' in record else 'teacher'
         found = {who: _saved_scores(task, model, history, finish is not None)}
         if 'teacher_logits' in data['test'].column_names: found['teacher'] = split_scores(data)
@@ -139,11 +151,14 @@ def train_and_save(
 # %% ../nbs/16_distillation.ipynb #f6c90ad7
 def as_data(
     data,  # `DatasetDict` with any column names, or a source, as for `load_data`
+    problem:Problem=SingleLabel(),  # What labels are to be
 )->DatasetDict:  # Three splits with `text` and `labels`; what stands beside them stays
     "Data as training needs them."
     ready = isinstance(data, DatasetDict) and set(SPLITS) <= set(data)
-    if ready and {'text', 'labels'} <= set(data['train'].column_names): return data
-    return load_data(data)
+    if ready and {'text', 'labels'} <= set(data['train'].column_names) and is_read(data['train'],
+        problem):
+        return data
+    return load_data(data, problem=problem)
 
 # %% ../nbs/16_distillation.ipynb #hsplana1
 class LayersPlan:
@@ -215,22 +230,24 @@ def distil(
     "Distil a teacher into a smaller student. Hinton et al. 2015 (arXiv 1503.02531)."
     if out is not None: check_target(out, overwrite)
     big,its,name = _teacher(teacher, tokenizer)
-    data,size = check_classes(big, as_data(data)),count_parameters(big)
+    data,size = as_data(data, problem_of(big.config)),count_parameters(big)
+    by,data = matched_by(data, big.config.id2label),check_classes(big, data)
     set_seed(settings.seed)
     plan = planned_student(big, its, keep, student, sizes or {})
     data,_ = soft_targets(big, data, settings, its)
     del big
     gc.collect()
-    more = dict(step='distil', teacher=name, teacher_parameters=size) | plan.told | (note or {})
+    more = dict(step='distil', teacher=name, teacher_parameters=size, classes_by=by)
+    more |= plan.told | (note or {})
     return _carry_out(plan, data, out, settings, (overwrite, resume, report), more)
 
 # %% ../nbs/16_distillation.ipynb #0e75371e
 def _class_config(rows:Dataset)->dict:
-    "Number and names of classes, as the configuration of a model says them."
-    count = count_classes(rows)
+    "What labels are, number and names of classes, as the configuration of a model says them."
+    count,problem = count_classes(rows),problem_of_rows(rows)
     names = class_names(rows) or [f'LABEL_{i}' for i in range(count)]
     return dict(num_labels=len(names), id2label=dict(enumerate(names)),
-        label2id={o: i for i,o in enumerate(names)})
+        label2id={o: i for i,o in enumerate(names)}, problem_type=problem.kind)
 
 # %% ../nbs/16_distillation.ipynb #1ea95dff
 def train_teacher(
@@ -241,15 +258,16 @@ def train_teacher(
     overwrite:bool=False,  # Replace an existing result?
     resume:bool=False,  # Go on with an interrupted run?
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
+    problem:Problem=SingleLabel(),  # What labels are to be, where `data` is no `DatasetDict` yet
 )->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, the model and the record
     "Fine-tune a classifier on labels, to be somebody's teacher."
     if out is not None: check_target(out, overwrite)
-    data = as_data(data)
+    data = make_classes(as_data(data, problem))
     told = _class_config(data['train'])
     set_seed(settings.seed)
     model,tokenizer = load_checkpoint(base, new_head=True, **told)
     check_floats(model)
-    data = DatasetDict({split: rows.select_columns(['text', 'labels'])
-        for split,rows in data.items()})
+    wanted = [o for o in ('text', 'pair', 'labels') if o in data['train'].column_names]
+    data = DatasetDict({split: rows.select_columns(wanted) for split,rows in data.items()})
     return train_and_save(model, tokenizer, data, out, settings, overwrite, resume, report,
         step='train-teacher', base=str(base))

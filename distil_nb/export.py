@@ -28,7 +28,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 # %% ../nbs/31_export.ipynb #041ad501
 from .architectures import max_tokens, probe
 from .checkpoints import FixedModel, given, load_checkpoint, read_config, save_tokenizer
-from .evaluate import classifier, softmax
+from .evaluate import classifier
+from .labels import problem_of
 from .quantize import QuantizedEmbedding, QuantizedLinear
 
 _operator = torch.onnx.ops.symbolic
@@ -408,8 +409,9 @@ class OnnxClassifier:
         top_k:int|None=1,  # So many labels of each text, best first; `None` for all
     )->list:  # `{'label', 'score'}` for each text, or with another `top_k` a list of these for each
         single,names = isinstance(texts, str),self.model.config.id2label
+        problem = problem_of(self.model.config)
         def best(row): return np.argsort(-row, kind='stable')[:top_k].tolist()  # of probabilities
         ranked = [[dict(label=names[i], score=float(row[i])) for i in best(row)]
-                  for row in softmax(self.classify([texts] if single else list(texts)))]
+                  for row in problem.probabilities(self.classify([texts] if single else list(texts)))]
         if top_k == 1: return [o[0] for o in ranked]
         return ranked[0] if single else ranked

@@ -148,8 +148,7 @@ def _distilbert_config(c)->DistilBertConfig:
         max_position_embeddings=c.max_position_embeddings,
         n_layers=c.num_hidden_layers, dim=c.hidden_size, n_heads=c.num_attention_heads,
         hidden_dim=c.intermediate_size, activation=c.hidden_act, id2label=c.id2label,
-        label2id=c.label2id,
-        pad_token_id=c.pad_token_id)
+        label2id=c.label2id, problem_type=c.problem_type, pad_token_id=c.pad_token_id)
 
 # %% ../nbs/08_models.ipynb #464e1b43
 def _distilbert_name(name:str, parts:dict[str,str])->str:
@@ -202,6 +201,7 @@ def _pretrained_student(teacher:PreTrainedModel, student:str|Path)->tuple:
     classes = teacher.config.num_labels
     if str(student) == 'story': model,own = story_student(classes)
     else: model,own = load_checkpoint(student, new_head=True, num_labels=classes)
+    model.config.problem_type = teacher.config.problem_type
     model.config.id2label,model.config.label2id = teacher.config.id2label,teacher.config.label2id
     return model, own
 

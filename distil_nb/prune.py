@@ -29,7 +29,8 @@ from .architectures import (architecture_of, check_same, head_size, layers_of, m
     max_tokens, set_neurons)
 from .checkpoints import check_floats, given, note_change
 from .data import column
-from .evaluate import inputs_of, scores, split_logits
+from .evaluate import inputs_of, split_logits
+from .labels import problem_of
 from .models import keep_layers
 from .tokens import cut_by_length, pad, take, tokenize
 
@@ -202,11 +203,12 @@ def importance(
         raise CompressionError('there are no rows to measure importance with',
             'give some training rows')
     rows = rows.shuffle(seed).select(range(min(limit, len(rows))))
-    labels = torch.tensor(column(rows, 'labels'))
+    problem = problem_of(model.config)
+    labels = torch.tensor(problem.targets(rows))
     rows = tokenize(rows, tokenizer, max_tokens(model, tokenizer))
     def loss(part):  # numbers of some texts
         logits = model(**pad(inputs_of(rows, part), tokenizer)).logits
-        return F.cross_entropy(logits, labels[part], reduction='sum')
+        return problem.label_loss(logits, labels[part]).sum()
     return gate_scores(model, loss, cut_by_length(column(rows, 'length'), 32))
 
 # %% ../nbs/23_prune.ipynb #e09b016f
@@ -269,8 +271,9 @@ def layer_importance(
 )->list[float]:  # Loss (nats) without each layer, minus that of the whole model
     "Leave one out."
     rows = rows.shuffle(seed).select(range(min(limit, len(rows))))
-    layers,labels = range(model.config.num_hidden_layers),column(rows, 'labels')
-    def loss(o): return scores(labels, split_logits(o, tokenizer, rows))['loss']  # of a model
+    layers,problem = range(model.config.num_hidden_layers),problem_of(model.config)
+    def loss(o):  # of a model
+        return problem.scores(problem.targets(rows), split_logits(o, tokenizer, rows))['loss']
     whole = loss(model)
     return [loss(keep_layers(model, [j for j in layers if j != i])) - whole for i in layers]
 

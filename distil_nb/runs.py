@@ -25,6 +25,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from .writing import atomic_path
 
+# %% ../nbs/12_runs.ipynb #be1fa430
+from .scores import SHOWN, main_score, shown_score
+
 # %% ../nbs/12_runs.ipynb #2306e44c
 def tensors_fingerprint(
     tensors:dict[str,Tensor],  # By name
@@ -185,10 +188,10 @@ def work_folder(
 # %% ../nbs/12_runs.ipynb #3c7f57f2
 def by_accuracy(
     record:dict,  # Of an epoch
-)->tuple[float,float]:  # Validation accuracy, and the negated loss
-    "Higher validation accuracy wins, and among equals the lower validation loss."
+)->tuple[float,float]:  # Main score on validation (accuracy of classes), and the negated loss
+    "The higher main score on validation wins, and among equals the lower loss."
     held_out = record['validation']
-    return held_out['accuracy'], -held_out['loss']
+    return held_out[main_score(held_out)], -held_out['loss']
 
 # %% ../nbs/12_runs.ipynb #f55724e1
 def best_epoch(
@@ -199,18 +202,15 @@ def best_epoch(
     "The highest rank wins."
     return history[-1] if keep == 'last' else max(reversed(history), key=rank)
 
-# %% ../nbs/12_runs.ipynb #d949a190
-def _per_cent(scores:dict, names:tuple)->dict:
-    return {k: round(100*scores[k], 2) for k in names}
-
 # %% ../nbs/12_runs.ipynb #8b599a4a
 def _table_row(record:dict, teacher:dict|None)->dict:
     "What is shown of an epoch, and of the teacher beside it."
-    shown = _per_cent(record['test'], ('accuracy', 'precision', 'recall', 'f1'))
-    beside = _per_cent(teacher['test'], ('accuracy', 'f1')) if teacher else {}
+    test,held = record['test'],record['validation']
+    first = [main_score(test)] + ['f1']*('f1' in test)
+    beside = {f'teacher {k}': shown_score(teacher['test'], k) for k in first} if teacher else {}
     loss = {k: round(record[k], 4) for k in ('loss', 'last_loss')}
-    return loss | shown | {f'teacher {k}': v for k,v in beside.items()} | dict(
-        validation=round(100*record['validation']['accuracy'], 2))
+    shown = {k: shown_score(test, k) for k in SHOWN if k in test}
+    return loss | shown | beside | dict(validation=shown_score(held, main_score(held)))
 
 # %% ../nbs/12_runs.ipynb #3809b48f
 def history_table(
@@ -222,26 +222,29 @@ def history_table(
     return pd.DataFrame([_table_row(o, teacher) for o in history], index=epochs)
 
 # %% ../nbs/12_runs.ipynb #6d6aec11
-def _draw(left, right, runs:dict[str,list[dict]]):
-    "Loss on the left, accuracy on the right, by epoch."
+def _draw(left, right, runs:dict[str,list[dict]])->tuple[str,int]:
+    "Loss on the left, the main score on the right, by epoch; its name and unit."
+    main = main_score(next(iter(runs.values()))[0]['test'])
+    words,unit,_ = SHOWN[main]
     for name,history in runs.items():
         epochs = [o['epoch'] for o in history]
         left.plot(epochs, [o['loss'] for o in history], 'o-', label=name)
-        right.plot(epochs, [100*o['test']['accuracy'] for o in history], 'o-', label=name)
+        right.plot(epochs, [unit*o['test'][main] for o in history], 'o-', label=name)
     left.set(xlabel='epoch', ylabel='mean training loss')
-    right.set(xlabel='epoch', ylabel='accuracy on test, %')
+    right.set(xlabel='epoch', ylabel=f'{words.removesuffix(" %")} on test{", %"*(unit == 100)}')
+    return main, unit
 
 # %% ../nbs/12_runs.ipynb #1390da37
 def history_chart(
     runs:dict[str,list[dict]],  # Name to history
     teacher:dict|None=None,  # Its scores by split, drawn as a line
-)->object:  # Figure of matplotlib: loss, and accuracy on the test split, by epoch
+)->object:  # Figure of matplotlib: loss, and the main score on the test split, by epoch
     "The course of one or more runs."
     import matplotlib.pyplot as plt
     fig,(left,right) = plt.subplots(1, 2, figsize=(10, 3))
-    _draw(left, right, runs)
+    main,unit = _draw(left, right, runs)
     if teacher:
-        right.axhline(100*teacher['test']['accuracy'], color='gray', ls='--', label='teacher')
+        right.axhline(unit*teacher['test'][main], color='gray', ls='--', label='teacher')
     for ax in (left, right): ax.xaxis.get_major_locator().set_params(integer=True)
     right.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False)
     fig.tight_layout(); plt.close(fig)

@@ -31,8 +31,8 @@ from transformers.pytorch_utils import Conv1D
 # %% ../nbs/22_sparsify.ipynb #c534e28b
 from .architectures import check_same, layer_matrices, layer_number, matrix
 from .checkpoints import check_floats, given, note_change
-from .data import column
-from .evaluate import scores, split_logits
+from .evaluate import held_out_score
+from .labels import problem_of
 from .teacher import called, check_classes, soft_targets
 from .distillation import as_data, train_and_save, weights_into
 
@@ -241,15 +241,15 @@ def sensitivity(
     tokenizer:PreTrainedTokenizerBase,  # Its own
     rows:Dataset,  # With `text` and `labels`
     shares:tuple[float,...]=(.5, .7, .8, .9, .95),  # Of zeros, each above 0 and below 1
-)->pd.DataFrame:  # Accuracy in per cent: a row for each layer, a column for each share
-    "Accuracy with one layer alone thinned out. Han et al. 2015 (arXiv 1506.02626), section 5."
+)->pd.DataFrame:  # Main score in per cent: a row for each layer, a column for each share
+    "The main score with one layer alone thinned out. Han et al. 2015 (arXiv 1506.02626), section 5."
     check_floats(model)
-    model,labels,found,groups = copy.deepcopy(model),column(rows, 'labels'),{},{}
+    model,found,groups = copy.deepcopy(model),{},{}
     for name,o in prunable(model).items(): groups.setdefault(layer_number(name), []).append(o)
     for number,layers in progress(groups.items(), 'sensitivity'):
         for share in shares:
-            with _thinned(layers, share): said = split_logits(model, tokenizer, rows)
-            found.setdefault(f'{share:.0%}', []).append(100*scores(labels, said)['accuracy'])
+            with _thinned(layers, share): score = held_out_score(model, tokenizer, rows)
+            found.setdefault(f'{share:.0%}', []).append(100*score)
     return pd.DataFrame(found, index=pd.Index(groups, name='layer'))
 
 # %% ../nbs/22_sparsify.ipynb #03aad8fe
@@ -367,7 +367,7 @@ def train_sparse(
     2005.07683)."""
     if out is not None: check_target(out, overwrite)
     model,own,name = given(source, tokenizer)
-    prepared,data = masked(model, plan),check_classes(model, as_data(data))
+    prepared,data = masked(model, plan),check_classes(model, as_data(data, problem_of(model.config)))
     data,settings = soft_targets(teacher, data, replace(settings, keep='last'), tokenizer)
     set_seed(settings.seed)
     def finish(trained): return finished(zeros_of(model, trained), plan)  # of the last epoch

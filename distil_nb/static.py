@@ -28,6 +28,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 # %% ../nbs/17_static.ipynb #01fe0a3a
 from .checkpoints import FixedModel, check_claims, check_weights
+from .data import texts_of
 from .tasks import Classification
 from .tokens import code_fingerprint, fingerprint
 
@@ -79,9 +80,10 @@ class Bags:
 # %% ../nbs/17_static.ipynb #050a3f99
 @patch
 def rows(self:Bags,
-    text:str,  # Of any length
+    text:str|tuple[str,str],  # Of any length; or a pair of texts
 )->np.ndarray:  # Row numbers: of its tokens, then of its n-grams, each as often as it occurs
-    "The bag of a text."
+    "The bag of a text; that of a pair is both bags."
+    if not isinstance(text, str): return np.concatenate([self.rows(o) for o in text])
     tokens = self.tokenizer.encode(text, add_special_tokens=False).ids
     grams = gram_hashes(text)%self.buckets
     found = np.concatenate((self.token_row[tokens], self.gram_row[grams]))
@@ -91,10 +93,12 @@ def rows(self:Bags,
 @patch
 def __call__(self:Bags,
     texts:list[str],  # Any number
+    seconds:list[str]|None=None,  # As many, if these are pairs
     **how,  # As a tokenizer is told; nothing is cut or filled up
 )->dict[str,list]:  # `input_ids`, a list a text
     "The bags of some texts."
-    return dict(input_ids=[self.rows(o).tolist() for o in texts])
+    pairs = texts if seconds is None else zip(texts, seconds)
+    return dict(input_ids=[self.rows(o).tolist() for o in pairs])
 
 @patch(as_prop=True)
 def init_kwargs(self:Bags)->dict:
@@ -315,7 +319,7 @@ class StaticPlan:
             if type(value) is not int or not least <= value <= most:
                 raise CompressionError(f'{name} {value!r} is no integer from {least} to {most}',
                     'give another')
-        named = {k: getattr(teacher.config, k) for k in ('id2label', 'label2id')}
+        named = {k: getattr(teacher.config, k) for k in ('id2label', 'label2id', 'problem_type')}
         tokens = 1 + max(tokenizer.get_vocab().values())
         self.config = StaticConfig(tokens, buckets, width, **named)
         self.tokenizer,self.told = tokenizer,dict(kind='static', buckets=buckets, width=width)
@@ -330,7 +334,7 @@ def start(self:StaticPlan,
     set_seed(settings.seed)
     whole = Bags(self.tokenizer.backend_tokenizer, self.config.buckets)
     splits = [o for o in ('train', 'unlabeled')[:1 + (settings.alpha > 0)] if o in data]
-    used = occurring(whole, (text for o in splits for text in data[o]['text']))
+    used = occurring(whole, (text for o in splits for text in texts_of(data[o])))
     bags = Bags(whole.tokenizer, self.config.buckets, used)
     task = Classification(data, bags, 2**40, settings)
     task.tokenizer = self.tokenizer  # fills up batches, and is saved

@@ -24,10 +24,12 @@ from fastcore.basics import patch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/27_synthesize.ipynb #e77cb154
-from .checkpoints import given
-from .evaluate import classifier, softmax
+from .checkpoints import check_head, given
+from .evaluate import classifier
 from .generation import Sampling, first_line, generate
 from .lm import given_lm, lm_rows, small_lm, train_lm, train_tokenizer
+from .scores import softmax
+from .teacher import check_classes
 from .writing import atomic_path
 
 # %% ../nbs/27_synthesize.ipynb #22307ece
@@ -271,8 +273,12 @@ def synthesize(
     "Texts made and labelled. West et al. 2022 (arXiv 2110.07178), section 3."
     if count < 1: raise CompressionError(f'{count} texts are wanted', 'give a number above 0')
     check_sieve(near, confidence)
-    teacher,own,_ = given(teacher, tokenizer)
-    told,rows = teacher.config,data['train']
+    teacher,own,name = given(teacher, tokenizer)
+    check_head(teacher.config, name)
+    if 'pair' in data['train'].column_names: raise CompressionError(
+        'texts are made one by one, and these rows are pairs', 'give single texts')
+    data,told = check_classes(teacher, data),teacher.config
+    rows = data['train']
     names = [told.id2label[i] for i in range(told.num_labels)]
     how = Settings(epochs=40, lr=2e-3, batch_size=16, seed=sampling.seed)
     writer = given_lm(generator)[:2] if generator else train_generator(rows, names, how)

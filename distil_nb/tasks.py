@@ -10,15 +10,18 @@ __all__ = ['Task', 'training_rows', 'collate', 'Classification', 'split_scores']
 # %% ../nbs/14_tasks.ipynb #6981f417
 from .core import Settings, quiet  # first: it keeps the imports quiet
 import numpy as np
+import pyarrow as pa
 import torch
-from datasets import Dataset, DatasetDict, Value, concatenate_datasets
+from datasets import Dataset, DatasetDict, List, Value, concatenate_datasets
 from fastcore.basics import patch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/14_tasks.ipynb #7ddec4b4
-from .data import column
-from .evaluate import first_token_only, scores, split_logits
+from .evaluate import first_token_only, split_logits
+from .files import column
+from distil_nb.labels import (MultiLabel, Problem, Regression, count_classes, problem_of_rows,
+    with_labels)
 from .losses import NO_LABEL, distillation_loss
 from .runs import by_accuracy
 from .tokens import cut_by_length, pad, rows_fingerprint, take, tokenize
@@ -95,11 +98,18 @@ def loss(self:Task,
     raise NotImplementedError('one number')
 
 # %% ../nbs/14_tasks.ipynb #f6423c03
-def _without_labels(rows:Dataset)->Dataset:
-    "The same rows, with a label that says there is none."
-    rows = rows.select_columns(['text', 'teacher_logits'])
-    rows = rows.add_column('labels', np.full(len(rows), NO_LABEL))
-    return rows.select_columns(['text', 'labels', 'teacher_logits'])
+def _with_targets(rows:Dataset, problem:Problem, outputs:int)->Dataset:
+    "Rows whose labels are what the loss takes; those without a label get one that says so."
+    labelled,n = 'labels' in rows.column_names,len(rows)
+    if isinstance(problem, MultiLabel):
+        flat = problem.targets(rows).ravel() if labelled else np.full(n*outputs, NO_LABEL, 'f4')
+        found = pa.ListArray.from_arrays(np.arange(0, n*outputs + 1, outputs, 'i4'), flat)
+        kind = List(Value('float32'))
+    elif isinstance(problem, Regression):
+        found,kind = problem.targets(rows) if labelled else np.full(n, np.nan), Value('float64')
+    else: found,kind = column(rows, 'labels') if labelled else np.full(n, NO_LABEL), Value('int64')
+    if not labelled: rows = rows.add_column('labels', np.zeros(n))
+    return with_labels(rows, found, kind)
 
 # %% ../nbs/14_tasks.ipynb #7f16f8e0
 def training_rows(
@@ -109,13 +119,18 @@ def training_rows(
     alpha:float,  # With 0 only labelled rows count
 )->Dataset:  # Tokens, `length`, `labels`, and `teacher_logits` if they count
     "All that the student learns from."
-    soft = alpha > 0 and 'teacher_logits' in data['train'].column_names
-    wanted = ['text', 'labels'] + ['teacher_logits']*soft
+    train = data['train']
+    problem,outputs = problem_of_rows(train),count_classes(train)
+    soft = alpha > 0 and 'teacher_logits' in train.column_names
+    splits = [data[o] for o in ('train', *['unlabeled']*soft) if o in data]
+    wanted = ['text', 'pair', 'labels'] + ['teacher_logits']*soft
     with quiet():
-        splits = [data['train'].select_columns(wanted).cast_column('labels', Value('int64'))]
-    if soft and 'unlabeled' in data: splits.append(_without_labels(data['unlabeled']))
-    return concatenate_datasets([tokenize(o, tokenizer, max_length).remove_columns('text')
-        for o in splits])
+        splits = [o.select_columns([k for k in wanted if k in o.column_names]) for o in splits]
+        splits = [_with_targets(o, problem, outputs) for o in splits]
+        texts = [o for o in ('text', 'pair') if o in train.column_names]
+        order = [o for o in wanted if o in splits[0].column_names]
+        return concatenate_datasets([tokenize(o.select_columns(order), tokenizer,
+            max_length).remove_columns(texts) for o in splits])
 
 # %% ../nbs/14_tasks.ipynb #dd963151
 def _padded(columns:dict[str,list], numbers:list[int],
@@ -137,15 +152,18 @@ def collate(
 
 # %% ../nbs/14_tasks.ipynb #8d4c9ac4
 class Classification(Task):
-    """One class of several, from labels, from a teacher, or from both. Hinton et al. 2015 (arXiv
-    1503.02531), section 2."""
+    """Labels, from people, from a teacher, or from both. Hinton et al. 2015 (arXiv 1503.02531),
+    section 2."""
     def __init__(self,
         data:DatasetDict,  # As for `train`
         tokenizer:PreTrainedTokenizerBase,  # The student's
         max_length:int,  # Tokens that the student can take
-        settings:Settings,  # `temperature` and `alpha`
+        settings:Settings,  # `temperature`, `alpha` and `class_weights`
     ):
-        self.data,self.settings = data,settings
+        self.data,self.settings,self.weights = data,settings,None
+        self.problem = problem_of_rows(data['train'])
+        if settings.class_weights == 'balanced':
+            self.weights = self.problem.class_weights(self.problem.targets(data['train']))
         self.rows = training_rows(data, tokenizer, max_length, settings.alpha)
         super().__init__(tokenizer, rows_fingerprint(self.rows))
 
@@ -181,12 +199,13 @@ def weight(self:Classification,
 def loss(self:Classification,
     model:PreTrainedModel,  # In training
     part:dict[str,Tensor],  # From `batch`
-)->Tensor:  # Nats per row
+)->Tensor:  # As `distillation_loss` measures it, per row
     "Soft targets and labels, mean over the rows of a part."
     inputs = {k: v for k,v in part.items() if k not in ('labels', 'teacher_logits')}
     with first_token_only(model): logits = model(**inputs).logits.float()
-    mix = self.settings.temperature,self.settings.alpha
-    return distillation_loss(logits, part.get('teacher_logits'), part['labels'], *mix)
+    weights = None if self.weights is None else self.weights.to(logits.device)
+    return distillation_loss(logits, part.get('teacher_logits'), part['labels'],
+        self.settings.temperature, self.settings.alpha, self.problem, weights)
 
 # %% ../nbs/14_tasks.ipynb #5df5a1db
 def split_scores(
@@ -194,12 +213,14 @@ def split_scores(
     model:PreTrainedModel|None=None,  # The student; else the teacher's cached logits are scored
     tokenizer:PreTrainedTokenizerBase|None=None,  # The student's
 )->dict[str,dict]:  # Scores on `validation` and `test`
-    "How well a model does on the splits that are held out."
+    "How well a model does on the splits that are held out; thresholds are those of validation."
     def logits(rows):  # Of one split
         if model is None: return np.array(rows['teacher_logits'][:])
         return split_logits(model, tokenizer, rows)
-    return {split: scores(data[split]['labels'][:], logits(data[split]))
-        for split in ('validation', 'test')}
+    problem = problem_of_rows(data['test'])
+    found = {o: (problem.targets(data[o]), logits(data[o])) for o in ('validation', 'test')}
+    problem = problem.tuned(*found['validation'])
+    return {split: problem.scores(*o) for split,o in found.items()}
 
 # %% ../nbs/14_tasks.ipynb #67617cd7
 @patch
@@ -213,6 +234,6 @@ def scores(self:Classification,
 @patch
 def rank(self:Classification,
     record:dict,  # Of an epoch
-)->tuple:  # Validation accuracy, and the negated loss
-    "Higher validation accuracy wins, and among equals the lower validation loss."
+)->tuple:  # Main score on validation, and the negated loss
+    "The higher score on validation wins, and among equals the lower loss there."
     return by_accuracy(record)

@@ -16,14 +16,14 @@ from typing import Callable
 from .core import CompressionError, Settings  # first: it keeps the imports quiet
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Value
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/13_teacher.ipynb #d6dddaad
 from .architectures import max_tokens
 from .checkpoints import check_floats, given
-from .data import class_names, count_classes, match_names
 from .evaluate import batched_logits
+from .labels import Regression, class_names, match_names, problem_of, problem_of_rows, with_labels
 from .optimizer import chosen_precision
 from .runs import processes, weights_fingerprint
 from .tokens import (cached_map, code_fingerprint, fingerprint, tokenize,
@@ -68,17 +68,23 @@ def add_teacher_logits(
         for split,rows in data.items()})
 
 # %% ../nbs/13_teacher.ipynb #e4b8a161
+def _as_numbers(data:DatasetDict)->DatasetDict:
+    "Whole numbers as numbers like any other."
+    return DatasetDict({k: with_labels(v, np.array(v['labels'][:], float), Value('float64'))
+        if 'labels' in v.column_names else v for k,v in data.items()})
+
 def check_classes(
     model:PreTrainedModel,  # Classifier
     data:DatasetDict,  # With `labels`; a split `unlabeled` may have none
 )->DatasetDict:  # The same data, labels numbered as the model numbers its classes
-    "Model and data must mean the same classes; `CompressionError` if they do not."
-    data = match_names(data, model.config.id2label)
-    ours,theirs = model.config.num_labels,count_classes(data['train'])
-    if theirs > ours or (theirs < ours and class_names(data['train']) is None):
-        raise CompressionError(f'the teacher knows {ours} classes, the data have {theirs}',
-            'give a teacher that was trained for these classes (train-teacher)')
-    return data
+    "Model and data must mean the same by a label; `CompressionError` if they do not."
+    wanted,found = problem_of(model.config),problem_of_rows(next(iter(data.values())))
+    if isinstance(wanted, Regression) and class_names(next(iter(data.values()))) is None:
+        return data if wanted.kind == found.kind else _as_numbers(data)
+    if wanted.kind != found.kind:
+        raise CompressionError(f'the model answers {wanted.said}, the labels are {found.said}',
+            'give a model that was trained for these labels (train-teacher)')
+    return match_names(data, model.config.id2label)
 
 # %% ../nbs/13_teacher.ipynb #472ee8ad
 def soft_targets(

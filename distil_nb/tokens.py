@@ -22,6 +22,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 # %% ../nbs/05_tokens.ipynb #08a2cf95
+from .data import texts_of
 from .files import cache_folder, column, settled
 
 # %% ../nbs/05_tokens.ipynb #ecbc9649
@@ -146,31 +147,36 @@ def _shortened(text:str, tokenizer, max_length:int)->str:
 TOKEN_COLUMNS = 'input_ids', 'token_type_ids'
 
 # %% ../nbs/05_tokens.ipynb #22f71fda
+def _halves(texts:list, tokenizer, max_length:int)->list[list[str]]:
+    "First texts, and second ones if these are pairs; without what cannot stay."
+    halves = zip(*texts) if texts and not isinstance(texts[0], str) else [texts]
+    return [[_shortened(o, tokenizer, max_length) for o in half] for half in halves]
+
 def encode(
-    texts:list[str],  # Any number
+    texts:list,  # Any number of texts, or of pairs of texts
     tokenizer,  # Of transformers
-    max_length:int=512,  # Longer texts are cut to this many tokens
+    max_length:int=512,  # Longer texts are cut to this many tokens; of a pair the longer one first
 )->dict[str,list]:  # `input_ids`, and `token_type_ids` if the model reads them; a list a text
     "Turn texts into token numbers, unpadded."
     with quiet():
-        texts = [_shortened(o, tokenizer, max_length) for o in texts]
-        encoded = tokenizer(texts, truncation=True, max_length=max_length,
-            return_attention_mask=False)
+        encoded = tokenizer(*_halves(texts, tokenizer, max_length), truncation=True,
+            max_length=max_length, return_attention_mask=False)
     return {k: encoded[k] for k in TOKEN_COLUMNS if k in tokenizer.model_input_names}
 
 # %% ../nbs/05_tokens.ipynb #9ecffbb3
 def tokenize(
-    rows:Dataset,  # With a column `text`
+    rows:Dataset,  # With a column `text`, and `pair` if rows are pairs
     tokenizer,  # Of transformers
     max_length:int=512,  # Longer texts are cut to this many tokens
 )->Dataset:  # More columns: as `encode` gives them, and `length` (tokens)
     "Tokenize a split; on disk, and found there again."
     def ids(batch):  # texts of some rows
-        encoded = encode(batch['text'], tokenizer, max_length)
+        encoded = encode(texts_of(batch), tokenizer, max_length)
         return encoded | dict(length=[len(o) for o in encoded['input_ids']])
-    code = code_fingerprint(encode, _shortened)
+    code = code_fingerprint(encode, _halves, _shortened)
     name = fingerprint(tokenizer_fingerprint(tokenizer), max_length, code)
-    return cached_map(rows, ids, name, 'tokenizing', columns=['text'], remove_columns=TOKEN_COLUMNS)
+    read = [o for o in ('text', 'pair') if o in rows.column_names]
+    return cached_map(rows, ids, name, 'tokenizing', columns=read, remove_columns=TOKEN_COLUMNS)
 
 # %% ../nbs/05_tokens.ipynb #df55e85f
 def take(
