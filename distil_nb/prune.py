@@ -142,7 +142,7 @@ def _check_left(*kept:list[list[int]]|None):
     raise CompressionError('a layer would be left without heads or neurons',
         'keep at least one of each')
 
-# %% ../nbs/23_prune.ipynb #56714f85
+# %% ../nbs/23_prune.ipynb #3dd9857d
 def parts_of(
     model:PreTrainedModel,  # With a row in the table of architectures
 )->dict[str,list[int]]:  # `heads` (groups that share a key count as one) and `neurons` of each layer
@@ -150,7 +150,7 @@ def parts_of(
     counts,together = widths(model),head_columns(model)//head_size(model)
     return counts | dict(heads=[o//together for o in counts['heads']])
 
-# %% ../nbs/23_prune.ipynb #e596be37
+# %% ../nbs/23_prune.ipynb #749e8748
 def _cut_and_silence(small:PreTrainedModel, silenced:PreTrainedModel, kind:str, kept:list):
     "Leave some parts of one model, and let another read only these."
     row,parts = architecture_of(small),parts_of(small)[kind]
