@@ -1,0 +1,58 @@
+"The table of architectures by steps: what benchmarks/architectures.json says is what running it gives; a new architecture is a row there and here."
+import json, sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT/'benchmarks'))
+import architectures as table
+from distil_nb.checkpoints import load_checkpoint
+from distil_nb.core import CompressionError
+from distil_nb.export import export_onnx
+from distil_nb.models import keep_layers
+from distil_nb.prune import prune_parts
+
+STORED = json.loads((ROOT/'benchmarks'/'architectures.json').read_text())
+REASONS = {}  # architecture and step to what is said where there is no such part
+ONNX = {'BERT', 'ALBERT'}  # a graph takes ten seconds to write: the others were made by benchmarks/architectures.py
+
+def test_the_table_is_whole():
+    "Twelve architectures or more, every step; a reason in at most one cell of ten, and only where one is told above."
+    assert set(STORED) == set(table.KINDS) and len(STORED) >= 12
+    cells = {(kind, step): said for kind,row in STORED.items() for step,said in row.items()}
+    assert all(set(row) == set(table.STEPS) for row in STORED.values())
+    assert {k: v for k,v in cells.items() if v not in ('exact', 'within 1e-4')} == REASONS
+    assert len(REASONS) <= len(cells)/10
+
+@pytest.mark.parametrize('kind', table.KINDS)
+def test_row(kind):
+    "Bits may differ from machine to machine; what was exact may be within 1e-4 elsewhere."
+    steps = {k: v for k,v in table.STEPS.items() if k != 'ONNX' or kind in ONNX}
+    found = table.row(kind, steps)
+    for step,said in found.items():
+        if (kind, step) in REASONS: assert said == REASONS[kind, step]
+        else: assert said in ('exact', 'within 1e-4'), (kind, step)
+
+def loaded(kind, folder):
+    table.make(kind, folder/'base')
+    return *load_checkpoint(folder/'base'), table.plain(folder/'base')
+
+def test_changed_graphs(tmp_path):
+    "Heads with a bias of their own, and a first layer that kept its norm, in ONNX."
+    (tmp_path/'mpnet').mkdir(), (tmp_path/'modern').mkdir()
+    model,tokenizer,whole = loaded('MPNet', tmp_path/'mpnet')
+    kept = [[1, 3], [2], [0, 1, 2]]
+    export_onnx(prune_parts(model, heads=kept), tokenizer, tmp_path/'mpnet'/'onnx')
+    with table.gated(whole, 'attention.attn.o', kept, 4): theirs = table.logits(whole, tokenizer)
+    assert (table.logits(*load_checkpoint(tmp_path/'mpnet'/'onnx')) - theirs).abs().max() < 1e-4*theirs.abs().max()
+    model,tokenizer,whole = loaded('ModernBERT', tmp_path/'modern')
+    export_onnx(keep_layers(model, [1]), tokenizer, tmp_path/'modern'/'onnx')
+    with table.without_layers(whole, [1]): theirs = table.logits(whole, tokenizer)
+    assert (table.logits(*load_checkpoint(tmp_path/'modern'/'onnx')) - theirs).abs().max() < 1e-4*theirs.abs().max()
+
+def test_from_the_command_line(run, tmp_path, urls):
+    "A decoder loses tokens, a ModernBERT its first layer and half of its heads."
+    loaded('GPT-2', tmp_path)
+    status,out,err = run('prune', tmp_path/'base', '--vocabulary', '--data', urls, '--out', tmp_path/'few')
+    assert status == 2 and '3' in err, err  # three classes, and the data have two
