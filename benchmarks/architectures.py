@@ -108,7 +108,7 @@ KINDS = {
 _NAMES = dict(DistilBERT=dict(hidden_size='dim', num_hidden_layers='n_layers', num_attention_heads='n_heads', intermediate_size='hidden_dim'),
     **{'GPT-2': dict(hidden_size='n_embd', num_hidden_layers='n_layer', num_attention_heads='n_head', intermediate_size='n_inner', max_position_embeddings='n_positions')})
 
-def make(kind:str, folder:Path):
+def make(kind:str, folder:Path, classes:int=3):
     "Write a random classifier in bfloat16, with its tokenizer."
     tokenizer,config,more,_ = KINDS[kind]
     tokenizer = tokenizer()
@@ -116,7 +116,7 @@ def make(kind:str, folder:Path):
     names = _NAMES.get(kind, {})
     sizes = {names.get(k, k): v for k,v in SIZES.items()}
     vocab_size = -(-len(tokenizer)//64)*64
-    told = config(**sizes, **more, vocab_size=vocab_size, pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else more.get('eos_token_id'), num_labels=3)
+    told = config(**sizes, **more, vocab_size=vocab_size, pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else more.get('eos_token_id'), num_labels=classes)
     torch.manual_seed(0)
     with quiet(): model = hf.AutoModelForSequenceClassification.from_config(told)
     for p in model.parameters(): p.data += .2*torch.randn_like(p)

@@ -3,12 +3,12 @@ import json, sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'benchmarks'))
 import architectures as table
 from distil_nb.checkpoints import load_checkpoint
-from distil_nb.core import CompressionError
 from distil_nb.export import export_onnx
 from distil_nb.models import keep_layers
 from distil_nb.prune import prune_parts
@@ -51,8 +51,25 @@ def test_changed_graphs(tmp_path):
     with table.without_layers(whole, [1]): theirs = table.logits(whole, tokenizer)
     assert (table.logits(*load_checkpoint(tmp_path/'modern'/'onnx')) - theirs).abs().max() < 1e-4*theirs.abs().max()
 
-def test_from_the_command_line(run, tmp_path, urls):
-    "A decoder loses tokens, a ModernBERT its first layer and half of its heads."
-    loaded('GPT-2', tmp_path)
-    status,out,err = run('prune', tmp_path/'base', '--vocabulary', '--data', urls, '--out', tmp_path/'few')
-    assert status == 2 and '3' in err, err  # three classes, and the data have two
+@pytest.mark.parametrize('kind', ['GPT-2', 'Llama', 'XLM-R'])
+def test_tokens_from_the_command_line(run, tmp_path, urls, kind):
+    "Decoders and Unigram lose tokens; plain transformers reads the result, and gives the logits of the whole model."
+    table.make(kind, tmp_path/'base', classes=2)
+    (tmp_path/'more.txt').write_text('\n'.join(table.TEXTS))
+    status,_,err = run('prune', tmp_path/'base', '--vocabulary', '--unlabeled', tmp_path/'more.txt', '--data', urls, '--out', tmp_path/'few')
+    assert status == 0, err
+    (_,whole),(_,few) = load_checkpoint(tmp_path/'base'),load_checkpoint(tmp_path/'few')
+    assert len(few) < len(whole)
+    assert torch.equal(table.logits(table.plain(tmp_path/'few'), few), table.logits(table.plain(tmp_path/'base'), whole))
+
+def test_parts_from_the_command_line(run, tmp_path, urls):
+    "A ModernBERT without its first layer, distilled, then cut and in eight bits."
+    table.make('ModernBERT', tmp_path/'base', classes=2)
+    for words in (['distil', '--teacher', tmp_path/'base', '--keep-layers', '1,2', '--epochs', 1, '--out', tmp_path/'thin'],
+                  ['prune', tmp_path/'thin', '--heads', .5, '--neurons', .25, '--out', tmp_path/'cut']):
+        status,_,err = run(*words, '--data', urls)
+        assert status == 0, err
+    assert run('quantize', tmp_path/'cut', '--scheme', 'weight-int8', '--out', tmp_path/'int8')[0] == 0
+    model,_ = load_checkpoint(tmp_path/'int8')
+    assert [o['kind'] for o in model.compression] == ['layers', 'prune', 'quantize']
+    assert run('evaluate', tmp_path/'int8', '--data', urls)[0] == 0
