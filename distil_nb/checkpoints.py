@@ -386,12 +386,13 @@ def _load_model(name:str, where:str, auto, new_head:bool, values:dict):
     if new_head: config.problem_type = None
     return _load_plain(name, where, config, auto, new_head)
 
-# %% ../nbs/07_checkpoints.ipynb #fba5c057
+# %% ../nbs/07_checkpoints.ipynb #ccac980c
 def _needs_sentencepiece(folder:Path)->bool:
     "Is there a SentencePiece model alone, and nothing to read it with?"
-    models = [o for o in folder.glob('*.model')] if folder.is_dir() else []
-    return bool(models) and not (folder/'tokenizer.json').exists() and not find_spec('sentencepiece')
+    if not folder.is_dir() or (folder/'tokenizer.json').exists(): return False
+    return any(folder.glob('*.model')) and not find_spec('sentencepiece')
 
+# %% ../nbs/07_checkpoints.ipynb #2c557c18
 def _load_tokenizer(name:str, where:str)->PreTrainedTokenizerBase:
     "A fast tokenizer; transformers converts what it can."
     if _needs_sentencepiece(Path(name)):

@@ -117,12 +117,13 @@ def rebuild(
     row,first = architecture_of(model),layers_of(model)[0]
     first.set_submodule(row.start, copy.deepcopy(first.get_submodule(row.norm)))
 
-# %% ../nbs/08_models.ipynb #aea02765
+# %% ../nbs/08_models.ipynb #5e16df84
 def _add_start(student:PreTrainedModel, model:PreTrainedModel, keep:list[int]):
     "Where a layer with a norm in front becomes the first, which has none there, it keeps its norm."
     row = ARCHITECTURES.get(model.config.model_type)
     if row is None or not row.start: return
-    norm,none = (layers_of(o)[i].get_submodule(row.start) for o,i in ((model, keep[0]), (student, 0)))
+    places = (model, keep[0]), (student, 0)
+    norm,none = (layers_of(o)[i].get_submodule(row.start) for o,i in places)
     if type(norm) is type(none): return
     rebuild(student)
     note_change(student, 'layers', {})

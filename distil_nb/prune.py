@@ -142,10 +142,10 @@ def _check_left(*kept:list[list[int]]|None):
     raise CompressionError('a layer would be left without heads or neurons',
         'keep at least one of each')
 
-# %% ../nbs/23_prune.ipynb #3dd9857d
+# %% ../nbs/23_prune.ipynb #6fa4cd71
 def parts_of(
     model:PreTrainedModel,  # With a row in the table of architectures
-)->dict[str,list[int]]:  # `heads` (groups that share a key count as one) and `neurons` of each layer
+)->dict[str,list[int]]:  # `heads` (those that share a key count as one) and `neurons`, each layer
     "How many parts each layer has of which some can go."
     counts,together = widths(model),head_columns(model)//head_size(model)
     return counts | dict(heads=[o//together for o in counts['heads']])
@@ -164,7 +164,7 @@ def _cut_and_silence(small:PreTrainedModel, silenced:PreTrainedModel, kind:str, 
 # %% ../nbs/23_prune.ipynb #8a93f3a4
 def prune_parts(
     model:PreTrainedModel,  # Stays as it is
-    heads:list[list[int]]|None=None,  # Heads (groups) to keep in each layer, ascending; all if None
+    heads:list[list[int]]|None=None,  # Heads (or groups) to keep in each layer; all if not said
     neurons:list[list[int]]|None=None,  # Neurons to keep in each layer, ascending; all if not said
 )->PreTrainedModel:  # A new model, physically smaller
     """Remove heads and neurons. A uniform number of neurons goes into the configuration, everything

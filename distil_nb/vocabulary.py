@@ -147,12 +147,13 @@ def _numbered(state:dict, keep:set[str])->dict[str,int]:
     old = {k: v for k,v in (_pieces(state['model']) | extra).items() if k in keep}
     return {token: i for i,token in enumerate(sorted(old, key=old.get))}
 
-# %% ../nbs/24_vocabulary.ipynb #5ea71521
+# %% ../nbs/24_vocabulary.ipynb #333b5a8f
 def _fewer_scores(model:dict, keep:set[str])->set[str]:
     "Leave kept tokens with their scores, and the lowest one: an unknown character counts below it."
     lowest,_ = min(model['vocab'], key=lambda o: o[1])
     return keep | {lowest}
 
+# %% ../nbs/24_vocabulary.ipynb #ab1cf4fb
 def _write_pieces(model:dict, ids:dict[str,int]):
     "Only these tokens, in the order of their numbers."
     if isinstance(model['vocab'], dict):
@@ -161,6 +162,14 @@ def _write_pieces(model:dict, ids:dict[str,int]):
     unknown,scores = _unknown(model),dict(model['vocab'])
     model['vocab'] = [[k, scores[k]] for k in ids if k in scores]
     if unknown is not None: model['unk_id'] = ids[unknown]
+
+# %% ../nbs/24_vocabulary.ipynb #32e277cb
+def _check_named(state:dict, ids:dict[str,int]):
+    "Refuse a tokenizer that puts a token around a text which its vocabulary does not have."
+    padding = {(state.get('padding') or {}).get('pad_token')} - {None}
+    if not (lost := (_named(state['post_processor']) | padding) - ids.keys()): return
+    raise CompressionError(f'the tokenizer puts {min(lost)} to a text, and its vocabulary has no '
+        'such token', 'give tokenizer.json the post_processor that belongs to its vocabulary')
 
 # %% ../nbs/24_vocabulary.ipynb #256eb889
 def thin_out(
@@ -176,6 +185,7 @@ def thin_out(
     if kind == 'BPE': keep = _fewer_merges(state['model'], keep)
     if kind == 'Unigram': keep = _fewer_scores(state['model'], keep)
     ids = _numbered(state, keep)
+    _check_named(state, ids)
     _write_pieces(state['model'], ids)
     for o in state['added_tokens']: o['id'] = ids[o['content']]
     _renumber(state['post_processor'], ids)

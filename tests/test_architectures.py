@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'benchmarks'))
 import architectures as table
 from distil_nb.checkpoints import load_checkpoint
+from distil_nb.evaluate import classifier
 from distil_nb.export import export_onnx
 from distil_nb.models import keep_layers
 from distil_nb.prune import prune_parts
@@ -73,3 +74,17 @@ def test_parts_from_the_command_line(run, tmp_path, urls):
     model,_ = load_checkpoint(tmp_path/'int8')
     assert [o['kind'] for o in model.compression] == ['layers', 'prune', 'quantize']
     assert run('evaluate', tmp_path/'int8', '--data', urls)[0] == 0
+
+@pytest.mark.parametrize('pooling', ['cls', 'mean'])
+def test_first_token_alone(tmp_path, pooling):
+    "The last layer is cut short where the head reads one token, and left alone where it reads their mean."
+    table.make('ModernBERT', tmp_path/'base')
+    path = tmp_path/'base'/'config.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict(classifier_pooling=pooling)))
+    model,tokenizer = load_checkpoint(tmp_path/'base')
+    theirs,seen = table.logits(table.plain(tmp_path/'base'), tokenizer),[]
+    hook = model.model.layers[-1].mlp.Wi.register_forward_hook(lambda layer, inputs, output: seen.append(output.shape[1]))
+    ours = torch.from_numpy(classifier(model, tokenizer)(table.TEXTS))
+    hook.remove()
+    assert (ours - theirs).abs().max() < 1e-4*theirs.abs().max()
+    assert (max(seen[-2:]) == 1) == (pooling == 'cls')
