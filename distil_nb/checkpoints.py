@@ -12,6 +12,7 @@ __all__ = ['HUB_TEACHER', 'SAMPLE_TEACHER', 'locate', 'weight_shapes', 'check_cl
 # %% ../nbs/07_checkpoints.ipynb #fa05cd1a
 import copy, inspect, json, re
 from functools import partial
+from importlib.util import find_spec
 from importlib.resources import files
 from pathlib import Path
 
@@ -397,6 +398,24 @@ def _load_model(name:str, where:str, auto, new_head:bool, values:dict):
     if new_head: config.problem_type = values.get('problem_type')
     return _load_plain(name, where, config, auto, new_head)
 
+# %% ../nbs/07_checkpoints.ipynb #ccac980c
+def _needs_sentencepiece(folder:Path)->bool:
+    "Is there a SentencePiece model alone, and nothing to read it with?"
+    if not folder.is_dir() or (folder/'tokenizer.json').exists(): return False
+    return any(folder.glob('*.model')) and not find_spec('sentencepiece')
+
+# %% ../nbs/07_checkpoints.ipynb #2c557c18
+def _load_tokenizer(name:str, where:str)->PreTrainedTokenizerBase:
+    "A fast tokenizer; transformers converts what it can."
+    if _needs_sentencepiece(Path(name)):
+        raise CompressionError(f'the tokenizer of {where} is a SentencePiece model alone',
+            'pip install sentencepiece, or give it a tokenizer.json')
+    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    if tokenizer.is_fast: return tokenizer
+    raise CompressionError(f'checkpoint {where} has a slow tokenizer '
+        f'({type(tokenizer).__name__}), which transformers does not convert',
+        'convert it to tokenizer.json')
+
 # %% ../nbs/07_checkpoints.ipynb #308762d0
 def load_checkpoint(
     source:str|Path='sample',  # Folder, name on the Hub, `sample`, or `hub` (the story's teacher)
@@ -411,10 +430,7 @@ def load_checkpoint(
     with readable(f'checkpoint {source}',
         'check that configuration, weights and tokenizer are whole, and of one model'):
         model = _load_model(name, str(source), auto, new_head, values)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        if not tokenizer.is_fast:
-            raise CompressionError(f'checkpoint {source} has a slow tokenizer',
-                'convert it to tokenizer.json')
+        tokenizer = _load_tokenizer(name, str(source))
         if isinstance(model, nn.Module):
             check_weights(model.eval().state_dict(), f'checkpoint {source}')
         reconcile(model, tokenizer, str(source))

@@ -156,7 +156,8 @@ def train_occurring_rows(
     table,head = model.get_input_embeddings(),model.get_output_embeddings()
     tied = head is not None and head.weight is table.weight
     if used is None or tied or type(table) is not nn.Embedding: return False
-    padding = [] if table.padding_idx is None else [table.padding_idx]
+    # GPT-2 has a padding token, and a table that does not know of it
+    padding = [o for o in (table.padding_idx, model.config.pad_token_id) if o is not None]
     used = np.union1d(np.asarray(used), padding).astype(np.int64)
     if len(used) > .9*table.num_embeddings or not table.weight.requires_grad: return False
     model.set_input_embeddings(OccurringRows(table, torch.from_numpy(used)))

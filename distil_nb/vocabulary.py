@@ -111,10 +111,21 @@ def _named(part)->set[str]:
     pair = len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], int)
     return {part[0]} if pair else set().union(*map(_named, part))
 
+# %% ../nbs/24_vocabulary.ipynb #af9dd22b
+def _pieces(model:dict)->dict[str,int]:
+    "Number of each token; Unigram keeps a list of tokens with their scores."
+    vocab = model['vocab']
+    return vocab if isinstance(vocab, dict) else {token: i for i,(token,_) in enumerate(vocab)}
+
+def _unknown(model:dict)->str|None:
+    "The token for what cannot be spelt."
+    number = model.get('unk_id')
+    return model.get('unk_token') if number is None else model['vocab'][number][0]
+
 # %% ../nbs/24_vocabulary.ipynb #c9ab7a97
 def _needed(state:dict)->set[str]:
     "Tokens without which a tokenizer is none: added ones, unknown, padding, those around a text."
-    named = [state['model'].get('unk_token'), (state.get('padding') or {}).get('pad_token')]
+    named = [_unknown(state['model']), (state.get('padding') or {}).get('pad_token')]
     added = [o['content'] for o in state['added_tokens']]
     return {o for o in (*named, *added) if o} | _named(state['post_processor'])
 
@@ -133,22 +144,49 @@ def _fewer_merges(model:dict, keep:set[str])->set[str]:
 def _numbered(state:dict, keep:set[str])->dict[str,int]:
     "New number of each kept token, in the old order."
     extra = {o['content']: o['id'] for o in state['added_tokens']}
-    old = {k: v for k,v in (state['model']['vocab'] | extra).items() if k in keep}
+    old = {k: v for k,v in (_pieces(state['model']) | extra).items() if k in keep}
     return {token: i for i,token in enumerate(sorted(old, key=old.get))}
+
+# %% ../nbs/24_vocabulary.ipynb #333b5a8f
+def _fewer_scores(model:dict, keep:set[str])->set[str]:
+    "Leave kept tokens with their scores, and the lowest one: an unknown character counts below it."
+    lowest,_ = min(model['vocab'], key=lambda o: o[1])
+    return keep | {lowest}
+
+# %% ../nbs/24_vocabulary.ipynb #ab1cf4fb
+def _write_pieces(model:dict, ids:dict[str,int]):
+    "Only these tokens, in the order of their numbers."
+    if isinstance(model['vocab'], dict):
+        model['vocab'] = {k: v for k,v in ids.items() if k in model['vocab']}
+        return
+    unknown,scores = _unknown(model),dict(model['vocab'])
+    model['vocab'] = [[k, scores[k]] for k in ids if k in scores]
+    if unknown is not None: model['unk_id'] = ids[unknown]
+
+# %% ../nbs/24_vocabulary.ipynb #32e277cb
+def _check_named(state:dict, ids:dict[str,int]):
+    "Refuse a tokenizer that puts a token around a text which its vocabulary does not have."
+    padding = {(state.get('padding') or {}).get('pad_token')} - {None}
+    if not (lost := (_named(state['post_processor']) | padding) - ids.keys()): return
+    raise CompressionError(f'the tokenizer puts {min(lost)} to a text, and its vocabulary has no '
+        'such token', 'give tokenizer.json the post_processor that belongs to its vocabulary')
 
 # %% ../nbs/24_vocabulary.ipynb #256eb889
 def thin_out(
     state:dict,  # `tokenizer.json`; is changed
     keep:set[str],  # Tokens; those that the file itself names stay with them
 )->dict[str,int]:  # New number of each kept token
-    "Leave only some tokens in a WordPiece or BPE tokenizer."
-    kind,vocab = state['model'].get('type'),state['model']['vocab']
-    if kind not in ('WordPiece', 'BPE'):
-        raise CompressionError(f'a {kind} tokenizer cannot be thinned out', 'WordPiece and BPE can')
+    "Leave only some tokens in a WordPiece, BPE or Unigram tokenizer."
+    kind = state['model'].get('type')
+    if kind not in ('WordPiece', 'BPE', 'Unigram'):
+        raise CompressionError(f'a {kind} tokenizer cannot be thinned out',
+            'WordPiece, BPE and Unigram can')
     keep = keep | _needed(state)
     if kind == 'BPE': keep = _fewer_merges(state['model'], keep)
+    if kind == 'Unigram': keep = _fewer_scores(state['model'], keep)
     ids = _numbered(state, keep)
-    state['model']['vocab'] = {k: v for k,v in ids.items() if k in vocab}
+    _check_named(state, ids)
+    _write_pieces(state['model'], ids)
     for o in state['added_tokens']: o['id'] = ids[o['content']]
     _renumber(state['post_processor'], ids)
     if state.get('padding'): state['padding']['pad_id'] = ids[state['padding']['pad_token']]

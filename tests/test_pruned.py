@@ -78,14 +78,14 @@ def test_vocabulary(run, urls, tmp_path):
 def test_bad_amount(run, tmp_path, urls, words, said): refused(run, tmp_path, ['prune', 'sample', *words, '--data', urls, '--out', tmp_path/'out'], *said)
 
 def test_quantized_or_unknown(run, tmp_path, urls):
-    from transformers import ElectraConfig, ElectraForSequenceClassification
+    from transformers import ConvBertConfig, ConvBertForSequenceClassification
     model,tokenizer = load_checkpoint('sample')
     save_checkpoint(quantize(model), tokenizer, tmp_path/'int8')
     refused(run, tmp_path, ['prune', tmp_path/'int8', '--heads', .5, '--data', urls, '--out', tmp_path/'out'], 'quantized already')
-    other = ElectraForSequenceClassification(ElectraConfig(vocab_size=2000, embedding_size=16, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32))
-    save_checkpoint(other, tokenizer, tmp_path/'electra')
-    refused(run, tmp_path, ['prune', tmp_path/'electra', '--heads', .5, '--data', urls, '--out', tmp_path/'out'], 'electra', 'ARCHITECTURES', 'dropping layers')
-    assert run('prune', tmp_path/'electra', '--layers', 1, '--data', urls, '--out', tmp_path/'thin')[0] == 0
+    other = ConvBertForSequenceClassification(ConvBertConfig(vocab_size=2000, embedding_size=16, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, head_ratio=2, intermediate_size=32))
+    save_checkpoint(other, tokenizer, tmp_path/'convbert')
+    refused(run, tmp_path, ['prune', tmp_path/'convbert', '--heads', .5, '--data', urls, '--out', tmp_path/'out'], 'convbert', 'ARCHITECTURES', 'dropping layers')
+    assert run('prune', tmp_path/'convbert', '--layers', 1, '--data', urls, '--out', tmp_path/'thin')[0] == 0
 
 @pytest.mark.parametrize('damage,said', [(dict(heads=[4]*4), 'size mismatch'), (dict(neurons=[256]*3), 'layers'), (dict(heads='../x'), "cannot repeat the change 'prune'"), (dict(path='/etc'), 'path')])
 def test_damaged(run, tmp_path, rows, damage, said):
