@@ -180,7 +180,7 @@ def finish(
 ):
     "Say on standard output what a training command did."
     if common.as_json: return print(json.dumps(record | dict(out=str(out))))
-    print(scores_table(record['scores']).to_string())
+    print(scores_table(record['scores'] | record.get('baselines', {})).to_string())
     print(f'{record["parameters"]:,} parameters, written to {out}')
 
 # %% ../nbs/36_cli.ipynb #c4da6558
@@ -202,15 +202,17 @@ def train_teacher(*,
     data:str,  # sample, hub, hub:owner/name, or a path: CSV, JSON lines or Parquet, file or folder
     base:str,  # Pretrained encoder: a name on the Hub or a folder
     out:str,  # Folder for the teacher
+    pooling:str='auto',  # What the head reads: first token, mean of all, or auto: as the base says
     **options,  # Of the training
 ):
     "Fine-tune a pretrained encoder on labels, to be a teacher."
     common,settings = separate(options)
     check_target(out, common.overwrite)
     check_apart(out, data, base)
-    from distil_nb.distillation import train_teacher
+    from distil_nb.distillation import check_pooling, train_teacher
+    check_pooling(pooling)
     rows = _rows(data, common, settings)
-    finish(train_teacher(base, rows, out, settings, *_how(common, out)), out, common)
+    finish(train_teacher(base, rows, out, settings, *_how(common, out), pooling), out, common)
 
 # %% ../nbs/36_cli.ipynb #b2f1447b
 @command('distil-nb distil --data sample --teacher sample --out student')

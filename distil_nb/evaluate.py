@@ -7,7 +7,8 @@ Docs: https://distil-nb.github.io/distil_nb/evaluate.html.md"""
 # %% auto #0
 __all__ = ['Classifier', 'softmax', 'scores', 'standard_error', 'confusion', 'evaluating', 'first_token_only', 'batched_logits',
            'only_inputs', 'inputs_of', 'mixed', 'split_logits', 'held_out_accuracy', 'classifier', 'latency', 'machine',
-           'measure', 'measure_checkpoint', 'tfidf_baseline', 'results_table', 'results_chart']
+           'measure', 'measure_checkpoint', 'tfidf_baseline', 'words_baseline', 'embeddings', 'frozen_baseline',
+           'paired_difference', 'results_table', 'results_chart']
 
 # %% ../nbs/09_evaluate.ipynb #4469fb10
 import platform, time
@@ -17,7 +18,7 @@ from typing import Callable
 from weakref import WeakKeyDictionary, WeakSet
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, progress, quiet
+from .core import CompressionError, count_parameters, progress, quiet
 import numpy as np
 import pandas as pd
 import torch
@@ -29,7 +30,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .architectures import architecture_of, layer_list, max_tokens, probe
 from .files import column, tell
 # scores and sizes are asked for together: whoever imports one from here finds the other
-from .models import bytes_in_memory, bytes_on_disk
+from .models import bytes_in_memory, bytes_on_disk, mean_of_tokens
 from .tokens import TOKEN_COLUMNS, cut_by_length, encode, pad, take, tokenize
 
 # %% ../nbs/09_evaluate.ipynb #a8f35f90
@@ -373,6 +374,98 @@ def tfidf_baseline(
     words = sum(len(o.encode()) for o in grams.vocabulary_)
     size = fit.coef_.nbytes + grams.idf_.nbytes + words
     return classify, fit.coef_.size + fit.intercept_.size, size
+
+# %% ../nbs/09_evaluate.ipynb #f671203b
+def _each_class(margin:np.ndarray, seen, classes:int)->np.ndarray:
+    "What scikit-learn says of the classes that it has seen, as logits of all."
+    if margin.ndim == 1: margin = np.stack([-margin/2, margin/2], -1)
+    logits = np.full((len(margin), classes), margin.min(initial=0) - 30)  # never seen, never said
+    logits[:, seen] = margin
+    return logits
+
+# %% ../nbs/09_evaluate.ipynb #fb272920
+def words_baseline(
+    rows:Dataset,  # Training rows, `text` and `labels`
+    seed:int=0,  # Of the solver
+    classes:int|None=None,  # How many there are; as the rows say if not given
+)->tuple[Classifier,int,int]:  # Classifier (its logits are margins), coefficients, bytes of these
+    "TF-IDF of words and of characters, and a linear support vector machine (scikit-learn)."
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.svm import LinearSVC
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r'\w+')
+    letters = TfidfVectorizer(analyzer='char_wb', ngram_range=(2, 5), sublinear_tf=True)
+    labels,svm = column(rows, 'labels'),LinearSVC(random_state=seed)
+    fit = make_pipeline(make_union(words, letters), svm).fit(rows['text'][:], labels)
+    classes = classes or int(max(labels)) + 1
+    def classify(texts:list[str])->np.ndarray:  # any number of texts; `(rows, classes)`
+        return _each_class(fit.decision_function(texts), fit.classes_, classes)
+    return classify, svm.coef_.size + svm.intercept_.size, svm.coef_.nbytes
+
+# %% ../nbs/09_evaluate.ipynb #fb5aa8e0
+def _vector(states:torch.Tensor, mask:torch.Tensor, pooling:str)->torch.Tensor:
+    "One vector for each text: `(rows, width)`."
+    if pooling == 'mean': return mean_of_tokens(states, mask)
+    return states[torch.arange(len(mask)), mask.argmax(1)]  # the first that is no padding
+
+# %% ../nbs/09_evaluate.ipynb #46da0211
+@torch.inference_mode()
+def embeddings(
+    model:PreTrainedModel,  # With or without a head, which is not asked
+    tokenizer:PreTrainedTokenizerBase,  # Its own
+    texts:list[str],  # Any number
+    pooling:str='mean',  # `mean` of the tokens, or the `first`
+    batch_size:int=32,  # Texts at a time
+    precision:str='no',  # Of the products: no, bf16 or fp16
+)->np.ndarray:  # `(texts, width)`, 32-bit floats
+    "What a base model makes of texts: its last states, pooled."
+    encoded,base = encode(texts, tokenizer, max_tokens(model, tokenizer)),model.base_model
+    parts,vectors = cut_by_length(_lengths(encoded), batch_size)[::-1],{}
+    with quiet(), evaluating(model), mixed(precision, model.device):
+        for part in progress(parts, 'embedding'):
+            batch = pad(inputs_of(encoded, part), tokenizer)
+            batch = {k: v.to(model.device) for k,v in batch.items()}
+            states = base(**batch).last_hidden_state
+            made = _vector(states, batch['attention_mask'], pooling).float().cpu().numpy()
+            vectors.update(zip(part, made))
+    return np.stack([vectors[i] for i in range(len(texts))])
+
+# %% ../nbs/09_evaluate.ipynb #8d127169
+def frozen_baseline(
+    model:PreTrainedModel,  # A base, or a classifier on one, not trained for these rows
+    tokenizer:PreTrainedTokenizerBase,  # Its own
+    rows:Dataset,  # Training rows, `text` and `labels`
+    pooling:str='mean',  # Of the tokens' last states: `mean` or `first`
+    seed:int=0,  # Of the solver
+    classes:int|None=None,  # How many there are; as the rows say if not given
+    precision:str='no',  # Of the base's products: no, bf16 or fp16
+)->tuple[Classifier,int,int]:  # Classifier, parameters, bytes of these
+    "Logistic regression (scikit-learn) on vectors of a base that is left as it is."
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    def vectors(texts):  # any number of texts
+        return embeddings(model, tokenizer, texts, pooling, precision=precision)
+    labels,top = column(rows, 'labels'),LogisticRegression(C=.1, max_iter=1000, random_state=seed)
+    fit = make_pipeline(StandardScaler(), top).fit(vectors(rows['text'][:]), labels)
+    classes = classes or int(max(labels)) + 1
+    def classify(texts:list[str])->np.ndarray:  # any number of texts; `(rows, classes)`
+        return _each_class(fit.decision_function(vectors(texts)), fit.classes_, classes)
+    base,size = model.base_model,top.coef_.size + top.intercept_.size
+    return classify, count_parameters(base) + size, bytes_in_memory(base) + top.coef_.nbytes
+
+# %% ../nbs/09_evaluate.ipynb #0061a3c8
+def paired_difference(
+    labels,  # True classes `(rows,)`
+    ours,  # Logits `(rows, classes)`
+    theirs,  # Logits of the other model, same rows
+)->dict:  # `difference` of accuracies, its `standard_error`, `n`, and `told_apart`
+    "How much better one classifier is on the same rows; below two standard errors, nobody knows."
+    right = [np.asarray(o).argmax(-1) == np.asarray(labels) for o in (ours, theirs)]
+    d = right[0].astype(float) - right[1]
+    error = float(d.std(ddof=1)/len(d)**.5) if len(d) > 1 else 1.
+    return dict(difference=float(d.mean()), standard_error=error, n=len(d),
+        told_apart=bool(abs(d.mean()) > 2*error))
 
 # %% ../nbs/09_evaluate.ipynb #d9f433d0
 def results_table(
