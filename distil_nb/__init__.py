@@ -1,4 +1,7 @@
-"What one starts with. A name is imported when it is asked for; none of them is a chapter's name."
+"""Modules:
+
+- `distil_nb.files`: Texts are read as they are written: what a file leaves open is found out from all of it and said; what does not fit is named with its line."""
+
 __version__ = "0.1.0"
 _PLACES = dict(Settings='core', CompressionError='core', load_data='data',
     load_checkpoint='checkpoints', save_checkpoint='checkpoints', distil='distillation',

@@ -345,7 +345,8 @@ def reconcile(
 # %% ../nbs/07_checkpoints.ipynb #cb41897a
 @torch.inference_mode()
 def _answers(model, tokenizer:PreTrainedTokenizerBase, texts:list[str])->Tensor:
-    "Logits of some texts, in one batch."
+    "Logits of some texts, in one batch; a model with `text_logits` reads the texts itself."
+    if hasattr(model, 'text_logits'): return torch.from_numpy(model.text_logits(texts))
     names = [o for o in tokenizer.model_input_names
         if o in ('input_ids', 'attention_mask', 'token_type_ids')]
     batch = tokenizer(texts, padding=True, return_tensors='pt',
@@ -407,13 +408,20 @@ def _load_plain(name:str, where:str, config, auto, new_head:bool)->PreTrainedMod
     return model
 
 # %% ../nbs/07_checkpoints.ipynb #0ebd2ee7
+def _own_reader(folder:Path):
+    """What reads a folder with a file of a registered format, if there is one; plain safetensors
+    come before a file of another kind."""
+    formats = registered('distil_nb.formats')
+    plain = [o for o in folder.glob('*.safetensors') if o.name not in formats]
+    for file,o in formats.items():
+        if (folder/file).exists() and (file.endswith('.safetensors') or not plain): return o.load()
+
 def _load_model(name:str, where:str, auto, new_head:bool, values:dict):
     "A model, by the files that are there: changed, plain, or in a registered format."
-    folder,config = Path(name),read_config(name, **values)
+    folder = Path(name)
+    if (read := _own_reader(folder)) is not None: return read(folder)
+    config = read_config(name, **values)
     if (folder/_CHANGED).exists(): return load_changed(folder, config)
-    formats = registered('distil_nb.formats')
-    if folder.is_dir() and not list(folder.glob('*.safetensors')):
-        return next(o.load() for file,o in formats.items() if (folder/file).exists())(folder)
     if auto is AutoModelForSequenceClassification and not new_head: check_head(config, where)
     if new_head: config.problem_type = None
     return _load_plain(name, where, config, auto, new_head)
@@ -504,11 +512,11 @@ def given(
 def check_floats(
     model,  # From `load_checkpoint`
 ):
-    """Refuse a model that is quantized already, or an ONNX file. A kind of integers that another
+    """Refuse a model that is quantized already, or no PyTorch. A kind of integers that another
     package adds says so with an attribute `is_quantized` of the model."""
     way_out = 'give the checkpoint that it was made from'
     if not isinstance(model, nn.Module):
-        raise CompressionError('an ONNX file cannot be changed', way_out)
+        raise CompressionError('what is no PyTorch (an ONNX file, say) cannot be changed', way_out)
     changes = [o['kind'] for o in getattr(model, 'compression', [])]
     if getattr(model, 'is_quantized', False) or 'quantize' in changes:
         raise CompressionError('the model is quantized already', way_out)

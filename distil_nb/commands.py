@@ -24,12 +24,16 @@ def load_rows(
     label_column:str|None=None,  # Column of the class numbers
     seed:int=0,  # Of splits that have to be drawn
     unlabeled:str|None=None,  # File of more texts, which join as a split of that name
+    reading=None,  # `Reading` of all these files; found out if not given
+    validation_split:str|None=None,  # Of the data, for validation
+    drop_leaks:bool=False,  # Take texts of later splits out of earlier ones?
 )->object:  # `DatasetDict`
     "Labelled splits, and texts without labels where there are some."
-    from distil_nb.data import DatasetDict, load_data, load_texts
-    rows = load_data(data, text_column, label_column, seed)
+    from distil_nb.data import DatasetDict, Reading, load_data, load_texts
+    how = reading or Reading()
+    rows = load_data(data, text_column, label_column, seed, how, validation_split, drop_leaks)
     if unlabeled is None: return rows
-    return DatasetDict(rows, unlabeled=load_texts(unlabeled, text_column, rows))
+    return DatasetDict(rows, unlabeled=load_texts(unlabeled, text_column, rows, how))
 
 # %% ../nbs/35_commands.ipynb #77e90ee5
 def layer_numbers(
@@ -284,14 +288,17 @@ def measure_model(
     label_column:str|None=None,  # Column of the class numbers
     seed:int=0,  # Of a split that has to be drawn
     tokenizer=None,  # Of a model object
+    reading=None,  # `Reading` of files; found out if not given
+    validation_split:str|None=None,  # Of the data, for validation
 )->dict:  # Scores, size and latency
     "Measure a classifier."
     from distil_nb.checkpoints import given
-    from distil_nb.data import load_split
+    from distil_nb.data import Reading, load_split
     from distil_nb.evaluate import measure_checkpoint
     size = _size(model)
     model,tokenizer,name = given(model, tokenizer)
-    rows = load_split(data, split, text_column, label_column, seed, model.config.num_labels)
+    how = model.config.num_labels, reading or Reading(), validation_split
+    rows = load_split(data, split, text_column, label_column, seed, *how)
     rows = _by_name(rows, model.config.id2label)
     told = data if isinstance(data, str) else str(data) if isinstance(data, Path) else 'given'
     return measure_checkpoint(Path(name).name, model, tokenizer, rows, size, data=told, split=split)

@@ -6,7 +6,8 @@ Docs: https://distil-nb.github.io/distil_nb/core.html.md"""
 
 # %% auto #0
 __all__ = ['RUN_SLOW', 'passive_threads', 'one_line', 'CompressionError', 'set_seed', 'default_device', 'count_parameters',
-           'Settings', 'check_settings', 'optional', 'registered', 'progress', 'quiet', 'hub_answers', 'readable']
+           'Settings', 'check_settings', 'optional', 'registered', 'progress', 'quiet', 'note', 'say_notes',
+           'notes_wait', 'hub_answers', 'readable']
 
 # %% ../nbs/00_core.ipynb #f3f5fd59
 import logging, math, numbers, os, random, sys, threading, warnings
@@ -201,6 +202,34 @@ def quiet():
     """No remarks or loading bars of transformers and datasets inside the block; download bars stay
     on a terminal."""
     with _quiet_datasets(), _quiet_transformers(): yield
+
+# %% ../nbs/00_core.ipynb #ed873cb6
+_waiting,_noted = [],set()
+
+def note(
+    line:str,  # What a user should know about the input
+):
+    "Say something on standard error, once; inside `notes_wait`, when the work goes on."
+    if _waiting: return _waiting[-1].append(line)
+    if line not in _noted: print(f'distil-nb: {one_line(line)}', file=sys.stderr)
+    _noted.add(line)
+
+# %% ../nbs/00_core.ipynb #9f330b53
+def say_notes():
+    "The work goes on: say what waits."
+    lines,blocks = sum(_waiting, []),len(_waiting)
+    _waiting.clear()
+    for o in lines: note(o)
+    _waiting.extend([] for _ in range(blocks))
+
+@contextmanager
+def notes_wait():
+    "Notes wait inside the block; they are said at its end, and not if it fails."
+    _waiting.append([])
+    try:
+        yield
+        say_notes()
+    finally: _waiting.pop()
 
 # %% ../nbs/00_core.ipynb #892565d1
 def _ask_hub(seconds:float, answers:list):

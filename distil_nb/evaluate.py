@@ -245,7 +245,8 @@ def split_logits(
     batch_size:int=32,  # Rows at a time
     precision:str='no',  # Of the products: no, bf16 or fp16
 )->np.ndarray:  # `(rows, classes)`
-    "Logits of a split; its tokens are cached."
+    "Logits of a split; its tokens are cached, if they are what the model reads."
+    if hasattr(model, 'text_logits'): return _check_logits(model.text_logits(rows['text'][:]))
     limit = max_tokens(model, tokenizer)
     encoded = tokenize(rows, tokenizer, limit)
     _tell_cut(model, tokenizer, rows['text'], _lengths(encoded), limit)
@@ -271,7 +272,8 @@ def classifier(
     tokenizer:PreTrainedTokenizerBase,  # Its own
     batch_size:int=32,  # Rows at a time
 )->Classifier:  # Function from texts to logits
-    "A model and its tokenizer as one function."
+    "A model and its tokenizer as one function; one with `text_logits` is such a function."
+    if hasattr(model, 'text_logits'): return model.text_logits
     limit = max_tokens(model, tokenizer)
     def classify(texts:list[str])->np.ndarray:  # any number of texts; `(rows, classes)`
         encoded = encode(texts, tokenizer, limit)

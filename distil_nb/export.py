@@ -216,6 +216,8 @@ def _write_graph(twin:PreTrainedModel, names:list[str], path:Path):
 # %% ../nbs/31_export.ipynb #c9a159a6
 def _check_exportable(model):
     "Refuse what is no classifier of floats or of our own codes."
+    if hasattr(model, 'text_logits'): raise CompressionError(f'{type(model).__name__} reads texts '
+        'itself, and ONNX knows none', 'use it as it is')
     if not isinstance(model, nn.Module): raise CompressionError('the model is in ONNX already',
         'copy it, or export the checkpoint that it was made from')
     if model.can_generate(): raise CompressionError(f'{type(model).__name__} writes texts',

@@ -15,7 +15,7 @@ import copy, json, re
 from pathlib import Path
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, count_parameters, quiet, readable
+from .core import CompressionError, count_parameters, quiet, readable, registered
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -401,8 +401,8 @@ def weight_files(
     if index.exists():
         names = json.loads(index.read_text(encoding='utf-8'))['weight_map'].values()
         return [folder/o for o in sorted(set(names))]
-    runtime = (folder/o for o in ('model.onnx', 'model.onnx_data', 'model.onnx.data'))
-    return [o for o in runtime if o.exists()]
+    own = (*registered('distil_nb.formats'), 'model.onnx_data', 'model.onnx.data')
+    return [folder/o for o in own if (folder/o).exists()]
 
 # %% ../nbs/08_models.ipynb #5b173e23
 def bytes_on_disk(

@@ -20,9 +20,24 @@ def tiny_distilbert(folder):
         tokenizer.save_pretrained(folder)
     return folder
 
+PAIRED = dict(train='train', matched='validation_matched', mismatched='validation_mismatched', test='test')
+
+def several_configurations(folder):
+    "A data set as GLUE is: configurations, two splits for validation, and a test split without labels."
+    rows,told = pd.DataFrame(generate_urls(96, seed=4)),['---', 'configs:']
+    rows = dict(train=rows[:64], matched=rows[64:72], mismatched=rows[72:80], test=rows[80:].assign(labels=-1))
+    for config in ('paired', 'single'):
+        (folder/config).mkdir(parents=True)
+        told += [f'- config_name: {config}', '  data_files:']
+        for file,split in PAIRED.items() if config == 'paired' else dict(train='train').items():
+            rows[file].to_parquet(folder/config/f'{file}.parquet', index=False)
+            told += [f'  - split: {split}', f'    path: {config}/{file}.parquet']
+    (folder/'README.md').write_text('\n'.join([*told, '---', '']))
+    return folder
+
 @pytest.fixture(scope='module')
 def hub(tmp_path_factory):
-    "The story's three repositories, in small."
+    "The story's three repositories, in small, and a data set of several configurations."
     home = tmp_path_factory.mktemp('hub')
     shutil.copytree(SAMPLE_TEACHER, home/'teacher')
     (home/'data'/'data').mkdir(parents=True)
@@ -30,7 +45,8 @@ def hub(tmp_path_factory):
     for split,part in dict(train=rows[:128], validation=rows[128:192], test=rows[192:]).items():
         part.to_parquet(home/'data'/'data'/f'{split}-00000-of-00001.parquet', index=False)
     models = {HUB_TEACHER: home/'teacher', HUB_STUDENT: tiny_distilbert(home/'student')}
-    with HubServer(models=models, datasets={HUB_DATA: home/'data'}) as server: yield server
+    sets = {HUB_DATA: home/'data', 'some/glue': several_configurations(home/'glue')}
+    with HubServer(models=models, datasets=sets) as server: yield server
 
 @pytest.fixture
 def env(hub, tmp_path):
@@ -49,6 +65,23 @@ def test_distil_evaluate_predict(hub, env, tmp_path):
     for name in (HUB_TEACHER, HUB_STUDENT, HUB_DATA): assert any(name in path and '/resolve/' in path for _,path in hub.requests), name
     status,text,_ = finish(start('evaluate', 'hub', '--data', 'hub', '--json', **env))
     assert status == 0 and last_json(text)['accuracy'] == record['scores']['teacher']['test']['accuracy']
+
+def test_configurations(env):
+    "One is named, or all are listed; hidden labels count as a missing split; the first split for validation is taken, another on demand."
+    for name,said in (('some/glue', 'has several configurations'), ('some/glue:x', "has no configuration 'x'")):
+        status,out,err = finish(start('evaluate', 'sample', '--data', f'hub:{name}', **env))
+        assert (status, out, len(err.strip().splitlines())) == (2, '', 1) and said in err and 'hub:some/glue:… with one of paired, single' in err, err
+    measured = {}
+    for more in ([], ['--validation-split', 'validation_mismatched'], ['--split', 'test']):
+        split = ['--split', 'validation']*(len(more) < 2 or more[0] != '--split')
+        status,text,err = finish(start('evaluate', 'sample', '--data', 'hub:some/glue:paired', *split, *more, '--json', **env))
+        assert status == 0 and 'all labels of test are -1, so it counts as missing' in err, err
+        assert ('validation is validation_matched, not validation_mismatched' in err) == ('--validation-split' not in more), err
+        measured[' '.join(more)] = last_json(text)
+    assert [o['n'] for o in measured.values()] == [8, 8, 9]  # the test split is drawn: 15 % of 64 rows
+    assert measured['']['loss'] != measured['--validation-split validation_mismatched']['loss']
+    status,text,err = finish(start('evaluate', 'sample', '--data', 'hub:some/glue:paired', '--validation-split', 'dev', **env))
+    assert (status, len(err.strip().splitlines())) == (2, 1) and "has no split 'dev'" in err, err
 
 def test_missing_repository(env, tmp_path):
     for words in (['--data', 'hub:nobody/nothing', '--teacher', 'sample'], ['--data', 'sample', '--teacher', 'nobody/nothing']):
