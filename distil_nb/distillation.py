@@ -288,6 +288,12 @@ def head_told(
     told,rate = dict(pooling=pooling_of(model)),head_rate(model, settings)
     return told if rate is None else told | dict(head_lr=rate)
 
+# %% ../nbs/16_distillation.ipynb #65a0bd42
+def _texts_and_labels(data:DatasetDict)->DatasetDict:
+    "Nothing that a teacher has said."
+    return DatasetDict({split: rows.select_columns(['text', 'labels'])
+        for split,rows in data.items()})
+
 # %% ../nbs/16_distillation.ipynb #1ea95dff
 def train_teacher(
     base:str|Path,  # Pretrained encoder or classifier: name on the Hub or folder
@@ -307,9 +313,7 @@ def train_teacher(
     set_seed(settings.seed)
     model,tokenizer = load_checkpoint(base, new_head=True, **told)
     check_floats(model)
-    model = choose_pooling(model, base, pooling)
-    data = DatasetDict({split: rows.select_columns(['text', 'labels'])
-        for split,rows in data.items()})
+    model,data = choose_pooling(model, base, pooling),_texts_and_labels(data)
     def beside(made):  # the finished teacher; of several processes, the first writes the record
         if not processes().is_main_process: return {}
         frozen = trained_pooling(base) or 'mean'
