@@ -273,7 +273,8 @@ def tell_size(
     print(f'{size/1e6:.1f} MB, {share:.3f} of 32-bit floats, written to {out}')
 
 # %% ../nbs/36_cli.ipynb #840603a0
-@command('distil-nb quantize student --scheme dynamic-int8 --out student-int8')
+@command('distil-nb quantize student --scheme dynamic-int8 --out student-int8',
+    without=('head_lr',))
 def quantize(
     folder:str,  # Checkpoint in floats: a folder, sample, hub, or a name on the Hub
     *,
@@ -308,8 +309,11 @@ def _quantize(folder, rows, out, plan, share, qat, teacher, common, settings):
     how = _how(common, out)
     finish(train_quantized(folder, rows, out, plan, teacher, settings, *how), out, common)
 
+# %% ../nbs/36_cli.ipynb #08bd5a98
+_RECOVERY = 'epochs', 'head_lr'  # --recover says how many epochs, and no head is new
+
 # %% ../nbs/36_cli.ipynb #8b5c2aba
-@command('distil-nb prune sample --heads .5 --data sample --recover 3 --out o', without=('epochs',))
+@command('distil-nb prune sample --heads .5 --data sample --recover 3 --out o', without=_RECOVERY)
 def prune(
     folder:str,  # Checkpoint in floats: a folder, sample, hub, or a name on the Hub
     *,
@@ -355,8 +359,8 @@ def _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, common, 
 # %% ../nbs/36_cli.ipynb #adc2bbe3
 @command('distil-nb distil-lm --teacher HuggingFaceTB/SmolLM2-360M-Instruct '
     '--student HuggingFaceTB/SmolLM2-135M-Instruct --prompts prompts.txt --out smol',
-    without=('text_column', 'label_column', 'temperature', 'keep', 'drop_leaks', 'delimiter',
-        'quoting', 'encoding', 'validation_split'))
+    without=('text_column', 'label_column', 'temperature', 'keep', 'head_lr', 'drop_leaks',
+        'delimiter', 'quoting', 'encoding', 'validation_split'))
 def distil_lm(*,
     teacher:str,  # Causal language model: a folder or a name on the Hub
     student:str,  # The one to be trained: a folder or a name on the Hub
