@@ -6,8 +6,9 @@ Docs: https://distil-nb.github.io/distil_nb/checkpoints.html.md"""
 
 # %% auto #0
 __all__ = ['HUB_TEACHER', 'SAMPLE_TEACHER', 'locate', 'weight_shapes', 'check_claims', 'read_config', 'check_head', 'writes_text',
-           'save_changed', 'note_change', 'load_changed', 'reconcile', 'check_answers', 'check_weights', 'FixedModel',
-           'load_checkpoint', 'save_tokenizer', 'save_checkpoint', 'given', 'check_floats']
+           'save_changed', 'note_change', 'any_depth', 'check_depth', 'repeat_changes', 'load_changed', 'reconcile',
+           'check_answers', 'check_weights', 'FixedModel', 'load_checkpoint', 'save_tokenizer', 'save_checkpoint',
+           'given', 'check_floats']
 
 # %% ../nbs/07_checkpoints.ipynb #fa05cd1a
 import copy, inspect, json, re
@@ -15,6 +16,7 @@ from functools import partial
 from importlib.util import find_spec
 from importlib.resources import files
 from pathlib import Path
+from typing import Callable
 
 # %% ../nbs/07_checkpoints.ipynb #1ea0dcfe
 # *core* comes before transformers: it keeps the imports quiet
@@ -224,6 +226,36 @@ def _repeat(model:nn.Module, change:dict, known):
             f'({type(e).__name__}: {e})',
             'mend compression.json, or the package that registers the kind') from e
 
+# %% ../nbs/07_checkpoints.ipynb #bdbcd09f
+def any_depth(
+    rebuild:Callable,  # As it is registered
+)->Callable:  # The same
+    "Say of a kind of change that it can be repeated whatever the number of layers."
+    rebuild.any_depth = True
+    return rebuild
+
+# %% ../nbs/07_checkpoints.ipynb #0ba4fca7
+def check_depth(
+    model:PreTrainedModel,  # Changed or not
+):
+    "Refuse to take layers from a model with a change that is not of `any_depth`."
+    known = registered('distil_nb.changes')
+    for kind in (o['kind'] for o in getattr(model, 'compression', [])):
+        if kind in known and getattr(known[kind].load(), 'any_depth', False): continue
+        raise CompressionError(f'a model with {kind} cannot lose layers',
+            'leave out layers first, then go on with what is left')
+
+# %% ../nbs/07_checkpoints.ipynb #f96d1697
+def repeat_changes(
+    small:PreTrainedModel,  # Of fewer layers, weights not yet filled in; is changed
+    model:PreTrainedModel,  # That it is made from; its changes are of `any_depth`
+):
+    "Give a shallower model what was done to the deeper one."
+    known = registered('distil_nb.changes')
+    for change in getattr(model, 'compression', []):
+        _repeat(small, change, known[change['kind']])
+        note_change(small, change['kind'], {k: v for k,v in change.items() if k != 'kind'})
+
 # %% ../nbs/07_checkpoints.ipynb #25e32caf
 def _rebuilt(folder:Path, config)->tuple[PreTrainedModel,list[dict]]:
     "A model in the shape that `compression.json` tells, weights not yet filled in; its changes."
@@ -367,6 +399,7 @@ def _load_plain(name:str, where:str, config, auto, new_head:bool)->PreTrainedMod
         use_safetensors=True, trust_remote_code=False, ignore_mismatched_sizes=new_head,
         output_loading_info=True)
     lacking = sorted({*info['missing_keys'], *(o[0] for o in info['mismatched_keys'])})
+    model.new_weights = lacking  # of a head: they are trained faster than what was there
     if lacking := [o for o in lacking if not (new_head and _HEAD.search(o))]:
         raise CompressionError(
             f'checkpoint {where} lacks {len(lacking)} weights, {lacking[0]} for one',

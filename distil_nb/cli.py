@@ -209,7 +209,7 @@ def finish(
 ):
     "Say on standard output what a training command did."
     if common.as_json: return print(json.dumps(record | dict(out=str(out))))
-    print(scores_table(record['scores']).to_string())
+    print(scores_table(record['scores'] | record.get('baselines', {})).to_string())
     print(f'{record["parameters"]:,} parameters, written to {out}')
 
 # %% ../nbs/36_cli.ipynb #c4da6558
@@ -250,6 +250,7 @@ def train_teacher(*,
     out:str,  # Folder for the teacher
     multi_label:bool=False,  # A row may have several classes: a list, a field, or --label-column a,b,c
     regression:bool=False,  # Labels are numbers
+    pooling:str='auto',  # What the head reads: first token, mean of all, or auto: as the base says
     **options,  # Of the training
 ):
     "Fine-tune a pretrained encoder on labels, to be a teacher."
@@ -257,9 +258,11 @@ def train_teacher(*,
     check_target(out, common.overwrite)
     check_apart(out, data, base)
     problem = wanted_problem(multi_label, regression)
-    from distil_nb.distillation import train_teacher
+    from distil_nb.distillation import check_pooling, train_teacher
+    check_pooling(pooling)
     rows = load_rows(data, _columns(common, problem), settings.seed)
-    finish(train_teacher(base, rows, out, settings, *_how(common, out), problem), out, common)
+    finish(train_teacher(base, rows, out, settings, *_how(common, out), problem, pooling), out,
+        common)
 
 # %% ../nbs/36_cli.ipynb #b2f1447b
 @command('distil-nb distil --data sample --teacher sample --out student')
@@ -299,7 +302,8 @@ def tell_size(
     print(f'{size/1e6:.1f} MB, {share:.3f} of 32-bit floats, written to {out}')
 
 # %% ../nbs/36_cli.ipynb #840603a0
-@command('distil-nb quantize student --scheme dynamic-int8 --out student-int8')
+@command('distil-nb quantize student --scheme dynamic-int8 --out student-int8',
+    without=('head_lr',))
 def quantize(
     folder:str,  # Checkpoint in floats: a folder, sample, hub, or a name on the Hub
     *,
@@ -334,8 +338,11 @@ def _quantize(folder, rows, out, plan, share, qat, teacher, common, settings):
     how = _how(common, out)
     finish(train_quantized(folder, rows, out, plan, teacher, settings, *how), out, common)
 
+# %% ../nbs/36_cli.ipynb #08bd5a98
+_RECOVERY = 'epochs', 'head_lr'  # --recover says how many epochs, and no head is new
+
 # %% ../nbs/36_cli.ipynb #8b5c2aba
-@command('distil-nb prune sample --heads .5 --data sample --recover 3 --out o', without=('epochs',))
+@command('distil-nb prune sample --heads .5 --data sample --recover 3 --out o', without=_RECOVERY)
 def prune(
     folder:str,  # Checkpoint in floats: a folder, sample, hub, or a name on the Hub
     *,
@@ -382,7 +389,8 @@ def _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, common, 
 @command('distil-nb distil-lm --teacher HuggingFaceTB/SmolLM2-360M-Instruct '
     '--student HuggingFaceTB/SmolLM2-135M-Instruct --prompts prompts.txt --out smol',
     without=('text_column', 'label_column', 'pair_column', 'label_separator', 'temperature', 'keep',
-        'class_weights', 'drop_leaks', 'delimiter', 'quoting', 'encoding', 'validation_split'))
+        'head_lr', 'class_weights', 'drop_leaks', 'delimiter', 'quoting', 'encoding',
+        'validation_split'))
 def distil_lm(*,
     teacher:str,  # Causal language model: a folder or a name on the Hub
     student:str,  # The one to be trained: a folder or a name on the Hub

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Iterable
+from typing import Iterable, Optional
 
 import httpx
 import numpy as np
@@ -90,6 +90,7 @@ class Settings:
     epochs:int=5  # Passes over the training rows, above 0
     batch_size:int=32  # Rows in a step (on each process), above 0
     lr:float=1e-4  # Learning rate of Adam, above 0
+    head_lr:Optional[float]=None  # That of a head that is new, above 0; 10 times lr if not given
     temperature:float=2.  # Temperature of the soft targets, from 0.01 to 1000
     alpha:float=.5  # Weight of the soft targets, from 0 (labels only) to 1
     schedule:str='linear'  # How the learning rate falls: constant, linear or cosine
@@ -122,11 +123,12 @@ def _check_integer(name:str, value):
 def _check_number(name:str, value, least:float, most:float):
     "Refuse what is no number, or outside."
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if number and least <= value <= most and math.isfinite(value) and not (name == 'lr'
+    rate = name in ('lr', 'head_lr')
+    if number and least <= value <= most and math.isfinite(value) and not (rate
         and value == 0):
         return
     span = f'{least:g} or more' if most == math.inf else f'from {least:g} to {most:g}'
-    if name == 'lr': span = 'above 0'
+    if rate: span = 'above 0'
     raise CompressionError(f'{name} must be {span}, got {value!r}')
 
 # %% ../nbs/00_core.ipynb #de28e262
@@ -137,6 +139,7 @@ def check_settings(
     for name in ('epochs', 'batch_size', 'accumulate', 'seed'):
         _check_integer(name, getattr(s, name))
     for name,(least,most) in _RANGES.items(): _check_number(name, getattr(s, name), least, most)
+    if s.head_lr is not None: _check_number('head_lr', s.head_lr, 0, math.inf)
     for name,known in _CHOICES.items():
         if (value := getattr(s, name)) not in known:
             raise CompressionError(f'no {name} {value!r}', f'choose from {", ".join(known)}')

@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/distillation.html.md"""
 
 # %% auto #0
 __all__ = ['weights_into', 'run_record', 'run_and_record', 'save_task', 'train_and_save', 'as_data', 'LayersPlan',
-           'planned_student', 'distil', 'train_teacher']
+           'planned_student', 'distil', 'compare_teacher', 'head_told', 'train_teacher']
 
 # %% ../nbs/16_distillation.ipynb #88c04107
 import copy, gc, inspect
@@ -23,11 +23,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 # %% ../nbs/16_distillation.ipynb #f891f693
 from .architectures import max_tokens
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
-from .data import SPLITS, load_data
+from .data import SPLITS, load_data, texts_of
+from distil_nb.evaluate import (frozen_baseline, paired_difference, scores, split_logits,
+    words_baseline)
 from .labels import (Problem, SingleLabel, class_names, count_classes, is_read, make_classes,
     matched_by, problem_of, problem_of_rows)
-from .models import check_start, make_student
-from .optimizer import chosen_precision
+from distil_nb.models import (check_pooling, check_start, choose_pooling, make_student, pooling_of,
+    trained_pooling)
+from .optimizer import chosen_precision, head_rate
 from .runs import best_epoch, processes, work_folder
 from .evaluate import split_logits
 from .tasks import Classification, Task, split_scores
@@ -210,6 +213,7 @@ def _teacher(teacher, tokenizer)->tuple:
 def _carry_out(plan, data:DatasetDict, out, settings:Settings, how:tuple, more:dict):
     "Start, train, finish, save."
     small,own,task = plan.start(data, settings)
+    if isinstance(small, PreTrainedModel): more = head_told(small, settings) | more
     return train_and_save(small, own, data, out, settings, *how, plan.finish, task=task, **more)
 
 # %% ../nbs/16_distillation.ipynb #908e6cb6
@@ -249,6 +253,65 @@ def _class_config(rows:Dataset)->dict:
     return dict(num_labels=len(names), id2label=dict(enumerate(names)),
         label2id={o: i for i,o in enumerate(names)}, problem_type=problem.kind)
 
+# %% ../nbs/16_distillation.ipynb #58adc15e
+def _beside(base:PreTrainedModel, tokenizer, rows:Dataset, pooling:str, settings:Settings)->dict:
+    "Classifiers that need no fine-tuning; none where the rows are all of one class."
+    rows = rows.shuffle(settings.seed).select(range(min(len(rows), 20_000)))
+    if len(np.unique(problem_of_rows(rows).targets(rows))) < 2: return {}
+    how = settings.seed, base.config.num_labels
+    precision = chosen_precision(settings.precision, base.device)
+    return {'frozen base': frozen_baseline(base, tokenizer, rows, pooling, *how, precision)[0],
+        'TF-IDF': words_baseline(rows, *how)[0]}
+
+# %% ../nbs/16_distillation.ipynb #1fde2ec8
+def _said_of(found:dict, teacher:float, frozen:float):
+    "Say that a teacher is not worth its training."
+    if found['told_apart'] and found['difference'] > 0: return
+    how = 'is worse than' if found['told_apart'] else 'cannot be told from'
+    tell(f'the teacher ({100*teacher:.1f} %) {how} logistic regression on its frozen base '
+        f'({100*frozen:.1f} %): {100*found["difference"]:+.1f} points on {found["n"]} validation '
+        f'rows, two standard errors are {200*found["standard_error"]:.1f}')
+
+# %% ../nbs/16_distillation.ipynb #247a1960
+def compare_teacher(
+    teacher:PreTrainedModel,  # Fine-tuned
+    base:PreTrainedModel,  # The same before that
+    tokenizer:PreTrainedTokenizerBase,  # Of both
+    data:DatasetDict,  # Three splits
+    settings:Settings=Settings(),  # `seed` and `precision`
+    pooling:str='mean',  # Of the frozen base: `mean` or `first`
+)->dict:  # `baselines` (scores by name and split), `beyond_frozen` (of `paired_difference`)
+    "A teacher beside what its base does without training; tells if that was in vain."
+    made = _beside(base, tokenizer, data['train'], pooling, settings)
+    logits = {name: {split: classify(texts_of(data[split])) for split in ('validation', 'test')}
+        for name,classify in made.items()}
+    if not logits: return {}
+    problem = problem_of_rows(data['train'])
+    targets = {split: problem.targets(data[split]) for split in ('validation', 'test')}
+    found = {name: {k: problem.scores(targets[k], v) for k,v in o.items()}
+        for name,o in logits.items()}
+    if not isinstance(problem, SingleLabel): return dict(baselines=found)
+    labels,frozen = targets['validation'],logits['frozen base']['validation']
+    ours = split_logits(teacher, tokenizer, data['validation'])
+    apart = paired_difference(labels, ours, frozen)
+    _said_of(apart, scores(labels, ours)['accuracy'], found['frozen base']['validation']['accuracy'])
+    return dict(baselines=found, beyond_frozen=apart)
+
+# %% ../nbs/16_distillation.ipynb #dd77ea7e
+def head_told(
+    model:PreTrainedModel,  # Before training
+    settings:Settings,  # Learning rates
+)->dict:  # `pooling`, and `head_lr` if the head is new
+    "What a record says of a head."
+    told,rate = dict(pooling=pooling_of(model)),head_rate(model, settings)
+    return told if rate is None else told | dict(head_lr=rate)
+
+# %% ../nbs/16_distillation.ipynb #65a0bd42
+def _texts_and_labels(data:DatasetDict)->DatasetDict:
+    "Nothing that a teacher has said."
+    wanted = [o for o in ('text', 'pair', 'labels') if o in data['train'].column_names]
+    return DatasetDict({split: rows.select_columns(wanted) for split,rows in data.items()})
+
 # %% ../nbs/16_distillation.ipynb #1ea95dff
 def train_teacher(
     base:str|Path,  # Pretrained encoder or classifier: name on the Hub or folder
@@ -259,15 +322,20 @@ def train_teacher(
     resume:bool=False,  # Go on with an interrupted run?
     report:Callable[[dict],None]|None=None,  # Is told of each epoch
     problem:Problem=SingleLabel(),  # What labels are to be, where `data` is no `DatasetDict` yet
+    pooling:str='auto',  # What the head reads: `first`, `mean`, `auto` (see `choose_pooling`)
 )->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, the model and the record
     "Fine-tune a classifier on labels, to be somebody's teacher."
     if out is not None: check_target(out, overwrite)
+    check_pooling(pooling)
     data = make_classes(as_data(data, problem))
     told = _class_config(data['train'])
     set_seed(settings.seed)
     model,tokenizer = load_checkpoint(base, new_head=True, **told)
     check_floats(model)
-    wanted = [o for o in ('text', 'pair', 'labels') if o in data['train'].column_names]
-    data = DatasetDict({split: rows.select_columns(wanted) for split,rows in data.items()})
+    model,data = choose_pooling(model, base, pooling),_texts_and_labels(data)
+    def beside(made):  # the finished teacher; of several processes, the first writes the record
+        if not processes().is_main_process: return {}
+        frozen = trained_pooling(base) or 'mean'
+        return compare_teacher(made, model, tokenizer, data, settings, frozen)
     return train_and_save(model, tokenizer, data, out, settings, overwrite, resume, report,
-        step='train-teacher', base=str(base))
+        counted=beside, step='train-teacher', base=str(base), **head_told(model, settings))

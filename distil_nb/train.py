@@ -54,6 +54,7 @@ def device(self:Run)->torch.device:
 def _run_name(model:PreTrainedModel, task:Task, settings:Settings, precision:str)->str:
     "A fingerprint of all that decides the outcome."
     return fingerprint(task.name, weights_fingerprint(model), str(model), str(model.config),
+        getattr(model, 'compression', []), getattr(model, 'new_weights', []),
         asdict(settings), precision, processes().num_processes)
 
 # %% ../nbs/15_train.ipynb #d12073bc
@@ -170,6 +171,7 @@ def _kept(run:Run, folder:Path)->PreTrainedModel:
     "The model of the best epoch, whole and on the CPU."
     load_state(folder/_BEST, run.model, None, run.name)
     put_rows_back(run.model)
+    run.model.new_weights = []  # they have learned
     return run.model.cpu().eval()
 
 # %% ../nbs/15_train.ipynb #1d735e7d
