@@ -22,10 +22,9 @@ from fastcore.docments import docments
 from typer.exceptions import TyperException
 
 # %% ../nbs/36_cli.ipynb #726fb59c
-from distil_nb.commands import (Columns, check_apart, check_cuts, check_quantizing, cut, demo_results,
-    demo_students, hand_over, layer_numbers, load_rows, measure_model, planned_scheme,
-    planned_zeros, predict_texts, problem_at, prune_and_recover,
-    quantize_model)
+from .commands import (Columns, check_apart, check_cuts, check_quantizing, cut,
+    demo_results, demo_students, hand_over, layer_numbers, load_rows, measure_model,
+    planned_scheme, planned_zeros, predict_texts, problem_at, prune_and_recover, quantize_model)
 from distil_nb.core import (CompressionError, Settings, notes_wait, one_line, passive_threads,
     say_notes)
 from .writing import atomic_path, check_target, write_json
@@ -248,7 +247,7 @@ def train_teacher(*,
     data:str,  # sample, hub, hub:owner/name, or a path: CSV, JSON lines or Parquet, file or folder
     base:str,  # Pretrained encoder: a name on the Hub or a folder
     out:str,  # Folder for the teacher
-    multi_label:bool=False,  # A row may have several classes: a list, a field, or --label-column a,b,c
+    multi_label:bool=False,  # Rows with several classes: lists, fields, or --label-column a,b,c
     regression:bool=False,  # Labels are numbers
     pooling:str='auto',  # What the head reads: first token, mean of all, or auto: as the base says
     **options,  # Of the training

@@ -246,11 +246,9 @@ def cut(
     "Remove what can be removed physically; a smaller vocabulary brings another tokenizer."
     from distil_nb.checkpoints import given
     from distil_nb.prune import prune
-    from distil_nb.distillation import as_data
-    from distil_nb.labels import problem_of
-    from distil_nb.teacher import check_classes
+    from distil_nb.distillation import data_for
     model,tokenizer,name = given(model, tokenizer)
-    rows,before = check_classes(model, as_data(data, problem_of(model.config))),4*model.num_parameters()
+    rows,before = data_for(model, data),4*model.num_parameters()
     if cuts['vocabulary']: model,tokenizer = _cut_vocabulary(model, tokenizer, rows)
     sizes = cuts['layers'], cuts['heads'], cuts['neurons']
     small = prune(model, tokenizer, rows['train'], *sizes, not cuts['anywhere'])

@@ -71,8 +71,8 @@ def _check_unused(text:str, unused:list[str], where:str):
     "Refuse half of a pair."
     for other in unused:
         if {text.lower(), other.lower()} in _HALVES:
-            raise CompressionError(f'{where} holds pairs of texts ({text}, {other}), and only one of '
-                'them was named', f'name the other (--pair-column {other}), or drop it')
+            raise CompressionError(f'{where} holds pairs of texts ({text}, {other}), and only '
+                'one of them was named', f'name the other (--pair-column {other}), or drop it')
 
 # %% ../nbs/04_data.ipynb #8fdc5017
 _OPTIONS = dict(text='--text-column', labels='--label-column', pair='--pair-column')
@@ -144,6 +144,7 @@ def _draw(rows:np.ndarray, strata:np.ndarray|None, held:int, seed:int)->np.ndarr
         if strata is None or held < 2: raise
         return _spread(rows, strata, held, seed)
 
+# %% ../nbs/04_data.ipynb #27355651
 def make_splits(
     data:DatasetDict,  # At least `train`
     seed:int=0,  # Which rows are drawn
@@ -368,7 +369,8 @@ def _check_one_class(rows:Dataset, where:str):
     seen = np.unique(column(rows, 'labels'))
     if len(seen) > 1: return
     one = (class_names(rows) or {seen[0]: seen[0]})[seen[0]]
-    raise CompressionError(f'{where} has only one class, {one}', 'give rows of at least two classes')
+    raise CompressionError(f'{where} has only one class, {one}',
+        'give rows of at least two classes')
 
 # %% ../nbs/04_data.ipynb #de29c4c2
 def load_data(

@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/distillation.html.md"""
 
 # %% auto #0
 __all__ = ['weights_into', 'run_record', 'run_and_record', 'save_task', 'train_and_save', 'as_data', 'LayersPlan',
-           'planned_student', 'distil', 'compare_teacher', 'head_told', 'train_teacher']
+           'planned_student', 'data_for', 'distil', 'compare_teacher', 'head_told', 'train_teacher']
 
 # %% ../nbs/16_distillation.ipynb #88c04107
 import copy, gc, inspect
@@ -24,15 +24,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .architectures import max_tokens
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
 from .data import SPLITS, load_data, texts_of
-from distil_nb.evaluate import (frozen_baseline, paired_difference, scores, split_logits,
-    words_baseline)
-from .labels import (Problem, SingleLabel, class_names, count_classes, is_read, make_classes,
-    matched_by, problem_of, problem_of_rows)
+from .evaluate import frozen_baseline, paired_difference, split_logits, words_baseline
+from .labels import (Problem, SingleLabel, class_names, count_classes, is_read,
+    make_classes, matched_by, problem_of, problem_of_rows)
 from distil_nb.models import (check_pooling, check_start, choose_pooling, make_student, pooling_of,
     trained_pooling)
 from .optimizer import chosen_precision, head_rate
 from .runs import best_epoch, processes, work_folder
-from .evaluate import split_logits
+from .scores import scores
 from .tasks import Classification, Task, split_scores
 from .teacher import check_classes, soft_targets
 from .train import run_task
@@ -114,7 +113,8 @@ def _set_thresholds(model:PreTrainedModel, task:Classification):
     "Where there are thresholds, those of validation go with the model."
     if not task.problem.tunable: return
     rows = task.data['validation']
-    found = task.problem.tuned(task.problem.targets(rows), split_logits(model, task.tokenizer, rows))
+    logits = split_logits(model, task.tokenizer, rows)
+    found = task.problem.tuned(task.problem.targets(rows), logits)
     model.config.thresholds = list(found.thresholds)
 
 def _saved_scores(task:Classification, model:PreTrainedModel, history:list[dict],
@@ -217,6 +217,21 @@ def _carry_out(plan, data:DatasetDict, out, settings:Settings, how:tuple, more:d
     return train_and_save(small, own, data, out, settings, *how, plan.finish, task=task, **more)
 
 # %% ../nbs/16_distillation.ipynb #908e6cb6
+def data_for(
+    model:PreTrainedModel,  # Classifier
+    data:DatasetDict|str|Path,  # From `load_data`, or what it takes
+)->DatasetDict:  # Three splits
+    "Data as a model needs them: labels of its kind, numbered as it does."
+    return check_classes(model, as_data(data, problem_of(model.config)))
+
+def _matched(teacher:PreTrainedModel, data)->tuple[DatasetDict,dict]:
+    "Data for a teacher; what the record of its student says of both."
+    data = as_data(data, problem_of(teacher.config))
+    told = dict(step='distil', teacher_parameters=count_parameters(teacher),
+        classes_by=matched_by(data, teacher.config.id2label))
+    return check_classes(teacher, data), told
+
+# %% ../nbs/16_distillation.ipynb #5f2bb949
 def distil(
     teacher,  # Model, or `sample`, `hub`, a Hub name or folder: loaded here, to be let go
     data:DatasetDict|str|Path,  # From `load_data`, or what it takes; split `unlabeled` may join
@@ -234,15 +249,13 @@ def distil(
     "Distil a teacher into a smaller student. Hinton et al. 2015 (arXiv 1503.02531)."
     if out is not None: check_target(out, overwrite)
     big,its,name = _teacher(teacher, tokenizer)
-    data,size = as_data(data, problem_of(big.config)),count_parameters(big)
-    by,data = matched_by(data, big.config.id2label),check_classes(big, data)
+    data,told = _matched(big, data)
     set_seed(settings.seed)
     plan = planned_student(big, its, keep, student, sizes or {})
     data,_ = soft_targets(big, data, settings, its)
     del big
     gc.collect()
-    more = dict(step='distil', teacher=name, teacher_parameters=size, classes_by=by)
-    more |= plan.told | (note or {})
+    more = told | dict(teacher=name) | plan.told | (note or {})
     return _carry_out(plan, data, out, settings, (overwrite, resume, report), more)
 
 # %% ../nbs/16_distillation.ipynb #0e75371e
@@ -282,6 +295,7 @@ def compare_teacher(
     pooling:str='mean',  # Of the frozen base: `mean` or `first`
 )->dict:  # `baselines` (scores by name and split), `beyond_frozen` (of `paired_difference`)
     "A teacher beside what its base does without training; tells if that was in vain."
+    if not processes().is_main_process: return {}  # the first writes the record
     made = _beside(base, tokenizer, data['train'], pooling, settings)
     logits = {name: {split: classify(texts_of(data[split])) for split in ('validation', 'test')}
         for name,classify in made.items()}
@@ -294,7 +308,7 @@ def compare_teacher(
     labels,frozen = targets['validation'],logits['frozen base']['validation']
     ours = split_logits(teacher, tokenizer, data['validation'])
     apart = paired_difference(labels, ours, frozen)
-    _said_of(apart, scores(labels, ours)['accuracy'], found['frozen base']['validation']['accuracy'])
+    _said_of(apart, *(scores(labels, o)['accuracy'] for o in (ours, frozen)))
     return dict(baselines=found, beyond_frozen=apart)
 
 # %% ../nbs/16_distillation.ipynb #dd77ea7e
@@ -333,9 +347,7 @@ def train_teacher(
     model,tokenizer = load_checkpoint(base, new_head=True, **told)
     check_floats(model)
     model,data = choose_pooling(model, base, pooling),_texts_and_labels(data)
-    def beside(made):  # the finished teacher; of several processes, the first writes the record
-        if not processes().is_main_process: return {}
-        frozen = trained_pooling(base) or 'mean'
-        return compare_teacher(made, model, tokenizer, data, settings, frozen)
+    frozen = trained_pooling(base) or 'mean'
+    def beside(made): return compare_teacher(made, model, tokenizer, data, settings, frozen)
     return train_and_save(model, tokenizer, data, out, settings, overwrite, resume, report,
         counted=beside, step='train-teacher', base=str(base), **head_told(model, settings))

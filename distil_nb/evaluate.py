@@ -30,7 +30,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .architectures import architecture_of, layer_list, max_tokens, probe
 from .data import texts_of
 from .files import column
-from .labels import MultiLabel, Problem, Regression, count_classes, problem_of, problem_of_rows
+from distil_nb.labels import (MultiLabel, Problem, Regression, count_classes, problem_of,
+    problem_of_rows)
 # scores and sizes are asked for together: whoever imports one from here finds the other
 from .models import bytes_in_memory, bytes_on_disk, mean_of_tokens
 from distil_nb.scores import (SHOWN, confusion, main_score, scores, shown_score, softmax,
@@ -387,9 +388,10 @@ def words_baseline(
     letters = TfidfVectorizer(analyzer='char_wb', ngram_range=(2, 5), sublinear_tf=True)
     both,problem = make_union(words, letters),problem_of_rows(rows)
     features,targets = both.fit_transform(_joined(texts_of(rows))),problem.targets(rows)
-    fit,outputs = _fitted(problem, features, targets, LinearSVC(random_state=seed)),count_classes(rows)
+    fit = _fitted(problem, features, targets, LinearSVC(random_state=seed))
+    outputs = classes or count_classes(rows)
     def classify(texts:list)->np.ndarray:  # any number of texts; `(rows, classes)`
-        return _said(fit, problem, both.transform(_joined(texts)), classes or outputs)
+        return _said(fit, problem, both.transform(_joined(texts)), outputs)
     return classify, _size_of(fit), 8*_size_of(fit)
 
 # %% ../nbs/09_evaluate.ipynb #fb5aa8e0
@@ -479,13 +481,22 @@ def results_table(
     return pd.DataFrame(rows, index=names).round(2)
 
 # %% ../nbs/09_evaluate.ipynb #138028f4
+def _draw_axes(ax, words:str, title:str):
+    "Labels, and sizes on a scale of factors."
+    from matplotlib.ticker import LogLocator
+    ax.set(xscale='log', xlabel='size, MB', ylabel=words.replace(' %', ', %'), title=title)
+    ax.minorticks_off()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter('{x:g}')
+    ax.margins(x=.2, y=.15)
+    ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False)
+
 def results_chart(
     results:list[dict],  # From `measure`, with size and latency at batch 1
     title:str='',  # Above the chart; the data and the split if nothing is said
-)->object:  # Figure of matplotlib: main score (accuracy with its standard error) against size, latency as area
-    "The one chart that every chapter redraws."
+)->object:  # Figure of matplotlib: main score against size, latency as area
+    "The one chart that every chapter redraws; accuracy with its standard error."
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import LogLocator
     fig,ax = plt.subplots(figsize=(7, 3.6), layout='tight')
     slowest,main = max(r['latency_ms']['1'] for r in results),main_score(results[0])
     words,unit,_ = SHOWN[main]
@@ -496,12 +507,7 @@ def results_chart(
         ax.scatter(x, y, s=500*ms/slowest, color=f'C{i}', alpha=.6)
         ax.plot([], [], 'o', color=f'C{i}', alpha=.6, label=f'{r["name"]}, {ms:.1f} ms')
     first = results[0]
-    ax.set(xscale='log', xlabel='size, MB', ylabel=words.replace(' %', ', %'),
-        title=title or f'{first["data"]}, {first["split"]} split, {first["n"]} rows')
-    ax.minorticks_off()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter('{x:g}')
-    ax.margins(x=.2, y=.15)
-    ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False)
+    title = title or f'{first["data"]}, {first["split"]} split, {first["n"]} rows'
+    _draw_axes(ax, words, title)
     plt.close(fig)
     return fig

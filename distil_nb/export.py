@@ -411,7 +411,7 @@ class OnnxClassifier:
         single,names = isinstance(texts, str),self.model.config.id2label
         problem = problem_of(self.model.config)
         def best(row): return np.argsort(-row, kind='stable')[:top_k].tolist()  # of probabilities
-        ranked = [[dict(label=names[i], score=float(row[i])) for i in best(row)]
-                  for row in problem.probabilities(self.classify([texts] if single else list(texts)))]
+        said = problem.probabilities(self.classify([texts] if single else list(texts)))
+        ranked = [[dict(label=names[i], score=float(row[i])) for i in best(row)] for row in said]
         if top_k == 1: return [o[0] for o in ranked]
         return ranked[0] if single else ranked

@@ -113,10 +113,11 @@ def with_labels(
     kind,  # Feature of datasets
 )->Dataset:  # In the same place
     "The same rows with other labels."
-    order,new = rows.column_names,pa.table(dict(labels=labels)).cast(Features(labels=kind).arrow_schema)
+    order,wanted = rows.column_names,Features(labels=kind)
+    new = pa.table(dict(labels=labels)).cast(wanted.arrow_schema)
     with quiet():
         rest = settled(rows).remove_columns('labels')
-        fresh = on_disk(iter(new.combine_chunks().to_batches()), Features(labels=kind))
+        fresh = on_disk(iter(new.combine_chunks().to_batches()), wanted)
         if not rest.column_names: return fresh
         return _beside(rest, fresh).select_columns(order)
 
@@ -192,6 +193,7 @@ def _read_words(data:dict[str,Dataset], where:dict[str,str])->dict[str,Dataset]:
     words = {s: _trimmed(o) for s,o in data.items()}
     return _as_classes(data, words, sorted(set().union(*(np.unique(o) for o in words.values()))))
 
+# %% ../nbs/03z_labels.ipynb #26fe027f
 def _numbers_seen(data:dict[str,Dataset])->list[int]:
     "All class numbers that occur."
     labelled = [o for o in data.values() if 'labels' in o.column_names]
@@ -243,6 +245,7 @@ def _listed(rows:Dataset, where:str, separator:str)->list[list[str]]:
         found.append([str(x) for x in o])
     return found
 
+# %% ../nbs/03z_labels.ipynb #9fbf082a
 def _read_multi(data:dict[str,Dataset], where:dict[str,str], separator:str)->dict[str,Dataset]:
     "Lists of class numbers, each class once and in order."
     names = class_names(next(iter(data.values())))
@@ -261,24 +264,27 @@ def _in_order(names:set[str])->list[str]:
     return sorted(names)
 
 # %% ../nbs/03z_labels.ipynb #2b970afa
+def _flags(rows:Dataset, name:str, where:str)->np.ndarray:
+    "Truths of a column of 0 and 1."
+    one = rows.select_columns([name]).rename_column(name, 'labels')
+    numbers = _numbers(one) if _kind_of(one) != 'words' else np.array([{'0': 0, '1': 1}
+        .get(o, 2) for o in _trimmed(one)])
+    bad = ~np.isin(numbers, (0, 1))
+    if bad.any(): raise CompressionError(f'{where}, row {(i := int(bad.argmax()))}: {name} is '
+        f'{shown(one[i]["labels"])}, not 0 or 1', 'write 1 where a row has the class, else 0')
+    return numbers.astype(bool)
+
 def join_columns(
     rows:Dataset,  # With a column of 0 and 1 for each class
     names:list[str],  # Of these columns
     where:str,  # Name of the rows in messages
 )->Dataset:  # With lists of names in `labels` instead of these columns
     "One column out of many."
-    flags = []
-    for name in names:
-        one = rows.select_columns([name]).rename_column(name, 'labels')
-        numbers = _numbers(one) if _kind_of(one) != 'words' else np.array([{'0': 0, '1': 1}
-            .get(o, 2) for o in _trimmed(one)])
-        bad = ~np.isin(numbers, (0, 1))
-        if bad.any(): raise CompressionError(f'{where}, row {(i := int(bad.argmax()))}: {name} is '
-            f'{shown(one[i]["labels"])}, not 0 or 1', 'write 1 where a row has the class, else 0')
-        flags.append(numbers.astype(bool))
-    lists = [[n for n,o in zip(names, row) if o] for row in np.stack(flags, 1).tolist()]
+    flags = np.stack([_flags(rows, o, where) for o in names], 1)
+    lists = [[n for n,o in zip(names, row) if o] for row in flags.tolist()]
     with quiet(): return rows.remove_columns(names).add_column('labels', lists)
 
+# %% ../nbs/03z_labels.ipynb #1d3c27e0
 def _read_numbers(data:dict[str,Dataset], where:dict[str,str])->dict[str,Dataset]:
     "Finite numbers, 64 bits."
     for s,o in data.items():
@@ -324,9 +330,9 @@ def make_classes(
         named = class_names(data['train'])
     learned = set(np.unique(column(data['train'], 'labels')).tolist())
     for split in ('validation', 'test'):
-        for i in np.unique(column(data[split], 'labels')).tolist():
-            if i not in learned: raise CompressionError(f'class {named[i] if named else i} occurs in '
-                f'{split}, and not in train', 'give rows of it to learn from, or drop it')
+        new = set(np.unique(column(data[split], 'labels')).tolist()) - learned
+        if new: raise CompressionError(f'class {named[min(new)] if named else min(new)} occurs in '
+            f'{split}, and not in train', 'give rows of it to learn from, or drop it')
     return data
 
 # %% ../nbs/03z_labels.ipynb #94fcc20f
@@ -348,8 +354,8 @@ def targets(self:Problem,
     "Labels as an array."
     if not isinstance(self, MultiLabel): return column(rows, 'labels')
     if not isinstance(rows.features['labels'], List):
-        raise CompressionError('each row of these data has one class, and the model may say several',
-            'give lists of classes, or another model')
+        raise CompressionError('each row of these data has one class, and the model may say '
+            'several', 'give lists of classes, or another model')
     found = np.zeros((len(rows), count_classes(rows)), np.float32)
     for i,o in enumerate(rows['labels']): found[i, o] = 1
     return found
@@ -374,8 +380,8 @@ def _places(ours:list[str], theirs:list[str])->tuple[list[int|None],str]:
         return [o if 0 <= o < len(theirs) else None for o in digits[0]], 'number'
     if _unnamed(theirs) or digits[1] is not None and digits[0] is None:
         return [i if i < len(theirs) else None for i in range(len(ours))], 'number'
-    mine,known = (map(str, o) if None not in digits else _plain(n) for o,n in zip(digits, (ours, theirs)))
-    mine,known = list(mine),list(known)
+    named = None in digits
+    mine,known = (_plain(o) if named else [*map(str, o)] for o in ((ours, theirs) if named else digits))
     clear = len(set(mine)) == len(mine) and len(set(known)) == len(known)
     return [known.index(o) if clear and o in known else None for o in mine], 'name'
 

@@ -120,8 +120,8 @@ def distillation_loss(
     problem:Problem=SingleLabel(),  # What labels mean
     weights:Tensor|None=None,  # Of the classes, for labels
 )->Tensor:  # Nats per row (squared difference for numbers)
-    """`alpha * soft + (1 - alpha) * hard`; for one class of several `alpha * temp**2 * KL(teacher ||
-    student) + (1 - alpha) * cross-entropy`. Hinton et al. 2015, section 2."""
+    """`alpha * soft + (1 - alpha) * hard`; for one class of several `alpha * temp**2 * KL(teacher
+    || student) + (1 - alpha) * cross-entropy`. Hinton et al. 2015, section 2."""
     check_mix(temp, alpha)
     hard = problem.label_loss(student, labels, weights).mean()
     if teacher is None: return hard

@@ -201,8 +201,8 @@ def _spoil_others(base, args, kwargs, output):
 @torch.no_grad()
 def _reads_first(model:PreTrainedModel)->bool:
     "Is an answer the same without the other tokens?"
-    batch,hook = probe(model),model.base_model.register_forward_hook(_spoil_others, with_kwargs=True)
-    try: return bool(model(**batch).logits.isfinite().all())
+    hook = model.base_model.register_forward_hook(_spoil_others, with_kwargs=True)
+    try: return bool(model(**probe(model)).logits.isfinite().all())
     finally: hook.remove()
 
 # %% ../nbs/08_models.ipynb #7726a3d0
@@ -310,7 +310,7 @@ def head_is_new(
 def choose_pooling(
     model:PreTrainedModel,  # From `load_checkpoint`; stays as it is
     source:str|Path,  # Where it was loaded from
-    pooling:str='auto',  # `first`, `mean`, or `auto`: what the base was trained for, if a head is new
+    pooling:str='auto',  # `first`, `mean`, or `auto`: as the base was trained, if a head is new
 )->PreTrainedModel:  # The same, or a copy
     "A classifier whose head reads what is wanted."
     check_pooling(pooling)

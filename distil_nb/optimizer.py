@@ -64,7 +64,7 @@ def _groups(model:nn.Module, settings:Settings)->list[dict]:
 def adam(
     model:nn.Module,  # Trainable parameters are taken
     settings:Settings,  # Learning rates
-)->torch.optim.Adam:  # In one kernel where PyTorch has one; a head that is new is a group of its own
+)->torch.optim.Adam:  # In one kernel where PyTorch has one; a new head is a group of its own
     "The optimizer of the story. Kingma & Ba 2015 (arXiv 1412.6980)."
     groups = _groups(model, settings)
     return torch.optim.Adam(groups, lr=settings.lr,

@@ -23,10 +23,9 @@ from transformers.pytorch_utils import Conv1D
 
 # %% ../nbs/21_qat.ipynb #80ddfcc3
 from .checkpoints import check_floats, given
-from .labels import problem_of
 from .quantize import SCHEMES, Scheme, is_tied, quantizable, quantize, tie_head
-from .teacher import called, check_classes, soft_targets
-from .distillation import as_data, train_and_save, weights_into
+from .teacher import called, soft_targets
+from .distillation import data_for, train_and_save, weights_into
 
 # %% ../nbs/21_qat.ipynb #dc7d62ea
 def _grid(layer:nn.Module, scheme:Scheme)->tuple[int,int]:
@@ -95,7 +94,7 @@ def train_quantized(
     "Train with rounded weights. Jacob et al. 2018; Polino et al. 2018 (arXiv 1802.05668), sec. 3."
     if out is not None: check_target(out, overwrite)
     model,own,name = given(source, tokenizer)
-    fake,data = fake_quantize(model, scheme),check_classes(model, as_data(data, problem_of(model.config)))
+    fake,data = fake_quantize(model, scheme),data_for(model, data)
     data,settings = soft_targets(teacher, data, settings, tokenizer)
     set_seed(settings.seed)
     def finish(trained): return quantize(weights_into(model, trained), scheme)  # of the best epoch

@@ -147,6 +147,7 @@ def main_score(
     "The one score that counts most among those that are there."
     return next(o for o in MAIN if o in found)
 
+# %% ../nbs/08z_scores.ipynb #436c8e05
 @patch
 def scores(self:Problem,
     targets:np.ndarray,  # From `targets`

@@ -32,9 +32,8 @@ from transformers.pytorch_utils import Conv1D
 from .architectures import check_same, layer_matrices, layer_number, matrix
 from .checkpoints import check_floats, given, note_change
 from .evaluate import held_out_score
-from .labels import problem_of
-from .teacher import called, check_classes, soft_targets
-from .distillation import as_data, train_and_save, weights_into
+from .teacher import called, soft_targets
+from .distillation import data_for, train_and_save, weights_into
 
 # %% ../nbs/22_sparsify.ipynb #46a7b5af
 def prunable(
@@ -242,7 +241,7 @@ def sensitivity(
     rows:Dataset,  # With `text` and `labels`
     shares:tuple[float,...]=(.5, .7, .8, .9, .95),  # Of zeros, each above 0 and below 1
 )->pd.DataFrame:  # Main score in per cent: a row for each layer, a column for each share
-    "The main score with one layer alone thinned out. Han et al. 2015 (arXiv 1506.02626), section 5."
+    "The main score with one layer alone thinned out. Han et al. 2015 (arXiv 1506.02626), sec. 5."
     check_floats(model)
     model,found,groups = copy.deepcopy(model),{},{}
     for name,o in prunable(model).items(): groups.setdefault(layer_number(name), []).append(o)
@@ -367,7 +366,7 @@ def train_sparse(
     2005.07683)."""
     if out is not None: check_target(out, overwrite)
     model,own,name = given(source, tokenizer)
-    prepared,data = masked(model, plan),check_classes(model, as_data(data, problem_of(model.config)))
+    prepared,data = masked(model, plan),data_for(model, data)
     data,settings = soft_targets(teacher, data, replace(settings, keep='last'), tokenizer)
     set_seed(settings.seed)
     def finish(trained): return finished(zeros_of(model, trained), plan)  # of the last epoch

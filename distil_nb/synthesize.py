@@ -259,6 +259,13 @@ def _until_enough(ask_for:Callable, ask:Callable, known:list[str], count:int, ro
     return left[:count], told
 
 # %% ../nbs/27_synthesize.ipynb #8cb977fe
+def _single(data:DatasetDict)->DatasetDict:
+    "The same, if each row is one text."
+    if 'pair' not in data['train'].column_names: return data
+    raise CompressionError('texts are made one by one, and these rows are pairs',
+        'give single texts')
+
+# %% ../nbs/27_synthesize.ipynb #f6f6d680
 def synthesize(
     teacher:PreTrainedModel|str|Path,  # Classifier, or path or name of a checkpoint
     data:DatasetDict,  # Labelled rows to learn from in `train`; no text of any split comes back
@@ -275,11 +282,8 @@ def synthesize(
     check_sieve(near, confidence)
     teacher,own,name = given(teacher, tokenizer)
     check_head(teacher.config, name)
-    if 'pair' in data['train'].column_names: raise CompressionError(
-        'texts are made one by one, and these rows are pairs', 'give single texts')
-    data,told = check_classes(teacher, data),teacher.config
-    rows = data['train']
-    names = [told.id2label[i] for i in range(told.num_labels)]
+    data = check_classes(teacher, _single(data))
+    rows,names = data['train'],[v for _,v in sorted(teacher.config.id2label.items())]
     how = Settings(epochs=40, lr=2e-3, batch_size=16, seed=sampling.seed)
     writer = given_lm(generator)[:2] if generator else train_generator(rows, names, how)
     def ask_for(wanted, i):  # Number of texts; of the round

@@ -23,7 +23,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .architectures import max_tokens
 from .checkpoints import check_floats, given
 from .evaluate import batched_logits
-from .labels import Regression, class_names, match_names, problem_of, problem_of_rows, with_labels
+from distil_nb.labels import (Regression, class_names, match_names, problem_of, problem_of_rows,
+    with_labels)
 from .optimizer import chosen_precision
 from .runs import processes, weights_fingerprint
 from .tokens import (cached_map, code_fingerprint, fingerprint, tokenize,
