@@ -259,6 +259,11 @@ def _until_enough(ask_for:Callable, ask:Callable, known:list[str], count:int, ro
     return left[:count], told
 
 # %% ../nbs/27_synthesize.ipynb #8cb977fe
+def _check_wanted(count:int, near:float, confidence:float):
+    "Numbers that mean something."
+    if count < 1: raise CompressionError(f'{count} texts are wanted', 'give a number above 0')
+    check_sieve(near, confidence)
+
 def _single(data:DatasetDict)->DatasetDict:
     "The same, if each row is one text."
     if 'pair' not in data['train'].column_names: return data
@@ -278,8 +283,7 @@ def synthesize(
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a teacher that is a model
 )->tuple[list[dict],dict]:  # Texts, as of `sift`; what became of all that was made
     "Texts made and labelled. West et al. 2022 (arXiv 2110.07178), section 3."
-    if count < 1: raise CompressionError(f'{count} texts are wanted', 'give a number above 0')
-    check_sieve(near, confidence)
+    _check_wanted(count, near, confidence)
     teacher,own,name = given(teacher, tokenizer)
     check_head(teacher.config, name)
     data = check_classes(teacher, _single(data))
