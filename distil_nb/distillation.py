@@ -16,6 +16,7 @@ from typing import Callable, Iterable
 
 # *core* comes before transformers: it keeps the imports quiet
 from .core import CompressionError, Settings, count_parameters, registered, set_seed
+import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase

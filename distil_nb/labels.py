@@ -59,6 +59,9 @@ def problem_of(
     kind = config.problem_type or ('regression' if config.num_labels == 1 else SingleLabel.kind)
     if kind not in PROBLEMS:
         raise CompressionError(f'problem_type {kind!r} is unknown', f'give {some_of(PROBLEMS)}')
+    if kind != MultiLabel.kind and (kind == Regression.kind) != (config.num_labels == 1):
+        raise CompressionError(f'the model has {config.num_labels} outputs, and problem_type {kind}',
+            'give one output for a number, two or more for classes')
     return PROBLEMS[kind](tuple(getattr(config, 'thresholds', None) or ()))
 
 def problem_of_rows(
@@ -206,7 +209,8 @@ def _numbers_as_names(data:dict[str,Dataset])->dict[str,Dataset]:
 
 def _trimmed(rows:Dataset)->np.ndarray:
     "Labels as texts, without the spaces around them."
-    rows = settled(rows).select_columns(['labels']).cast_column('labels', Value('string'))
+    with quiet():
+        rows = settled(rows).select_columns(['labels']).cast_column('labels', Value('string'))
     array = rows.with_format('arrow')['labels'][:]
     return np.array(pc.utf8_trim_whitespace(array).to_pylist())
 

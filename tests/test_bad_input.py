@@ -34,8 +34,8 @@ def rows(**change):
 
 @pytest.mark.parametrize('change,said', [
     (dict(text=''), ['row 5', 'empty']), (dict(text='  '), ['row 5', 'empty']), (dict(text=None), ['row 5', 'missing']), (dict(text=7), ['row 5', '7', 'not a string']),
-    (dict(labels=2**40), ['row 5', 2**40, 'outside']), (dict(labels=-1), ['row 5', '-1', 'outside']), (dict(labels=.5), ['row 5', '0.5', 'fractional']),
-    (dict(labels=None), ['row 5', 'missing']), (dict(labels=7), ['0, 1, 7', '0 to 2'])])
+    (dict(labels=2**40), ['row 5', 2**40, 'outside']), (dict(labels=-1), ['-1, 0, 1', 'safe, phishing']), (dict(labels=.5), ['row 5', '0.5', 'fractional']),
+    (dict(labels=None), ['row 5', 'missing']), (dict(labels=7), ['0, 1, 7', 'safe, phishing'])])
 def test_row(run, tmp_path, change, said): refused(run, tmp_path, distil(write(tmp_path/'d.jsonl', rows(**change)), tmp_path/'out'), *said)
 
 def test_file(run, tmp_path):
@@ -76,8 +76,8 @@ def test_checkpoint(run, tmp_path, urls, how, said):
 
 def test_classes(run, tmp_path):
     three = write(tmp_path/'three.jsonl', [o | dict(labels=i%3) for i,o in enumerate(rows())])
-    refused(run, tmp_path, distil(three, tmp_path/'out'), '2 classes', '3')
-    refused(run, tmp_path, ['evaluate', 'sample', '--data', three], 'label 2', '0 to 1')
+    refused(run, tmp_path, distil(three, tmp_path/'out'), '0, 1, 2', 'safe, phishing')
+    refused(run, tmp_path, ['evaluate', 'sample', '--data', three], '0, 1, 2', 'safe, phishing')
 
 @pytest.mark.parametrize('words,said', [(['--keep-layers', '0,9'], ['layer 9', '0 to 3']), (['--keep-layers', '-1'], ['layer -1']), (['--keep-layers', '2,0'], ['[2, 0]']),
     (['--keep-layers', 'a'], ["'a'", '0,2,5']), (['--temperature', '0'], ['temperature', '0.0']), (['--temperature', '-2'], ['-2']), (['--temperature', 'nan'], ['nan']),
