@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Callable, Iterable
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, count_parameters, registered, set_seed
+from distil_nb.core import (CompressionError, Settings, count_parameters, registered, set_seed,
+    tell)
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
