@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/distillation.html.md"""
 
 # %% auto #0
 __all__ = ['weights_into', 'run_record', 'run_and_record', 'save_task', 'train_and_save', 'as_data', 'LayersPlan',
-           'planned_student', 'data_for', 'distil', 'compare_teacher', 'head_told', 'train_teacher']
+           'planned_student', 'MatchedPlan', 'data_for', 'distil', 'compare_teacher', 'head_told', 'train_teacher']
 
 # %% ../nbs/16_distillation.ipynb #88c04107
 import copy, gc, inspect
@@ -29,6 +29,7 @@ from .data import SPLITS, load_data, texts_of
 from .evaluate import frozen_baseline, paired_difference, split_logits, words_baseline
 from .labels import (Problem, SingleLabel, class_names, count_classes, is_read,
     make_classes, matched_by, problem_of, problem_of_rows)
+from .matching import Match, Matched, check_match
 from distil_nb.models import (check_pooling, check_start, choose_pooling, make_student, pooling_of,
     trained_pooling)
 from .optimizer import chosen_precision, head_rate
@@ -168,7 +169,7 @@ def as_data(
 # %% ../nbs/16_distillation.ipynb #hsplana1
 class LayersPlan:
     "A student of layers: from the teacher's own, or pretrained."
-    told,finish = {},None
+    told,finish,layers = {},None,True
     def __init__(self,
         teacher:PreTrainedModel,  # Gives its layers, or the names of its classes
         tokenizer:PreTrainedTokenizerBase,  # The teacher's
@@ -204,6 +205,26 @@ def planned_student(
     make = kind.load()
     _check_sizes(student, [*inspect.signature(make).parameters][2:], sizes)
     return make(teacher, tokenizer, **sizes)
+
+# %% ../nbs/16_distillation.ipynb #456914ec
+class MatchedPlan:
+    "Another plan, for a student that learns from the inside of its teacher too (*Matching*)."
+    def __init__(self,
+        plan,  # Of a student with layers
+        teacher:PreTrainedModel,  # Stays while the student is trained; is changed as by `Matched`
+        tokenizer:PreTrainedTokenizerBase,  # The teacher's
+        match:Match,  # What is matched
+    ):
+        if not getattr(plan, 'layers', False): raise CompressionError(
+            f'a student {plan.told["kind"]} has no layers to match', 'leave out --match')
+        self.plan,self.teacher,self.own,self.match = plan,teacher,tokenizer,match
+        if made := getattr(plan, 'made', None): check_match(*made, teacher, tokenizer, match)
+        told = dict(kinds=[*match.kinds], weight=match.weight)
+        self.told,self.finish = plan.told | dict(match=told),plan.finish
+    def start(self, data:DatasetDict, settings:Settings):
+        small,own,_ = self.plan.start(data, settings)
+        check_match(small, own, self.teacher, self.own, self.match)
+        return small, own, Matched(data, own, settings, small, self.teacher, self.match)
 
 # %% ../nbs/16_distillation.ipynb #hsplana4
 def _teacher(teacher, tokenizer)->tuple:
@@ -247,6 +268,7 @@ def distil(
     note:dict|None=None,  # What else to record: how the student was made
     tokenizer:PreTrainedTokenizerBase|None=None,  # Of a teacher that is a model
     sizes:dict|None=None,  # Of a registered kind of student, by name
+    match:Match|None=None,  # What of the teacher's inside it learns, besides answers
 )->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, the student and the record
     "Distil a teacher into a smaller student. Hinton et al. 2015 (arXiv 1503.02531)."
     if out is not None: check_target(out, overwrite)
@@ -254,8 +276,9 @@ def distil(
     data,told = _matched(big, data)
     set_seed(settings.seed)
     plan = planned_student(big, its, keep, student, sizes or {})
+    if match: plan = MatchedPlan(plan, big, its, match)
     data,_ = soft_targets(big, data, settings, its)
-    del big
+    del big  # only a plan that needs it keeps it
     gc.collect()
     more = told | dict(teacher=name) | plan.told | (note or {})
     return _carry_out(plan, data, out, settings, (overwrite, resume, report), more)

@@ -92,7 +92,7 @@ def _shallower(config, keep:list[int])->object:
     "A configuration with fewer layers; what it says layer by layer is cut with them."
     n,told = config.num_hidden_layers,config.to_dict()
     lists = {k: [v[i] for i in keep] for k,v in told.items() if isinstance(v, list) and len(v) == n
-             and not k.endswith('_token_id') and k != 'architectures'}
+             and not k.endswith('_token_id') and k not in ('architectures', 'pos_att_type')}
     # GPT-Neo's way
     if 'attention_layers' in lists: lists['attention_types'] = [[lists['attention_layers'], 1]]
     new = type(config)(**config.to_diff_dict() | dict(num_hidden_layers=len(keep)) | lists)

@@ -172,7 +172,7 @@ def _kept(run:Run, folder:Path)->PreTrainedModel:
     load_state(folder/_BEST, run.model, None, run.name)
     put_rows_back(run.model)
     run.model.new_weights = []  # they have learned
-    return run.model.cpu().eval()
+    return run.task.plain(run.model.cpu().eval())
 
 # %% ../nbs/15_train.ipynb #1d735e7d
 def _leave_checkpoint(e:LossNotFinite, run:Run, folder:Path, history:list[dict])->LossNotFinite:
