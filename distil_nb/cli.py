@@ -264,15 +264,26 @@ def train_teacher(*,
         common)
 
 # %% ../nbs/36_cli.ipynb #b2f1447b
+def _student(kind:str|None, narrow:int|None, layers:int|None, buckets, width)->tuple:
+    "What is to become the student, and its sizes; one that has a width or a depth is cut."
+    if kind is None and (narrow or layers): kind = 'narrow'
+    sizes = dict(width=width if narrow is None else narrow, layers=layers, buckets=buckets)
+    return kind, {k: v for k,v in sizes.items() if v is not None}
+
+# %% ../nbs/36_cli.ipynb #f8954f73
 @command('distil-nb distil --data sample --teacher sample --out student')
 def distil(*,
     data:str,  # sample, hub, hub:owner/name, or a path: CSV, JSON lines or Parquet, file or folder
     teacher:str,  # sample, hub, a name on the Hub, or a folder
     out:str,  # Folder for the student
     keep_layers:Optional[str]=None,  # Layers of the teacher to start from, like 0,2,5; else half
-    student:Optional[str]=None,  # Instead: a pretrained one (Hub name, folder, story), or static
+    student:Optional[str]=None,  # Instead: Hub name, folder, story; or narrow, new, static
+    student_width:Optional[int]=None,  # Of the states of a narrow or new one; whole heads
+    student_layers:Optional[int]=None,  # Of a narrow or new one; all of the teacher's if not given
     buckets:Optional[int]=None,  # Of a static student: most rows of its table of n-grams
     width:Optional[int]=None,  # Of a static student: numbers in a row of its table
+    match:Optional[str]=None,  # What else to learn: some of hidden,attention,relations
+    match_weight:float=1.,  # Of that, beside 1 for the answers
     unlabeled:Optional[str]=None,  # File of more texts, which count with soft targets alone
     **options,  # Of the training
 ):
@@ -281,10 +292,12 @@ def distil(*,
     check_target(out, common.overwrite)
     check_apart(out, data, teacher, student, unlabeled)
     keep = layer_numbers(keep_layers)
-    from distil_nb.distillation import distil
+    student,sizes = _student(student, student_width, student_layers, buckets, width)
+    from distil_nb.distillation import Match, distil
+    inner = Match(tuple(o.strip() for o in match.split(',')), match_weight) if match else None
     rows = _rows(data, teacher, common, settings, unlabeled)
-    sizes = {k: v for k,v in dict(buckets=buckets, width=width).items() if v is not None}
-    made = distil(teacher, rows, out, keep, student, settings, *_how(common, out), sizes=sizes)
+    made = distil(teacher, rows, out, keep, student, settings, *_how(common, out), sizes=sizes,
+        match=inner)
     finish(made, out, common)
 
 # %% ../nbs/36_cli.ipynb #ac753db5
