@@ -11,7 +11,7 @@ from pathlib import Path
 
 from distil_nb.core import Settings
 from distil_nb.writing import write_json
-from common import earlier, numbers, parser, with_models
+from common import earlier, interval, numbers, parser, with_models
 import numpy as np
 import pandas as pd
 import torch
@@ -35,13 +35,6 @@ def student(o, data, seed:int, alpha:float, epochs:int, sizes:tuple):
     made,record = distil(o.teacher, data, None, student='static', settings=Settings(seed=seed, alpha=alpha, epochs=epochs), sizes=dict(zip(('buckets', 'width'), sizes)))
     print(dict(seed=seed, alpha=alpha, epochs=epochs, sizes=sizes, seconds=round(sum(e['seconds'] for e in record['history'])), validation=record['scores']['student']['validation']['accuracy']), file=sys.stderr, flush=True)
     return made, record
-
-def interval(ours:np.ndarray, theirs:np.ndarray, draws:int=10_000)->dict:
-    "Mean difference in points, and where 95 of 100 draws of rows put it; each `(seeds, rows)`."
-    gain = ours.mean(0) - theirs.mean(0)
-    drawn = np.random.default_rng(0).integers(0, len(gain), (draws, len(gain)))
-    low,high = np.quantile(gain[drawn].mean(-1), (.025, .975))
-    return dict(points=100*float(gain.mean()), low=100*float(low), high=100*float(high))
 
 def quality(o, data)->dict:
     "Teacher, labels alone, TF-IDF."
