@@ -23,14 +23,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/16_distillation.ipynb #f891f693
 from .architectures import max_tokens
+from .baselines import frozen_baseline, paired_difference, words_baseline
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
-from .data import SPLITS, load_data, texts_of
-from .evaluate import frozen_baseline, paired_difference, split_logits, words_baseline
+from .data import load_data, texts_of
+from .evaluate import split_logits
 from .labels import (Problem, SingleLabel, class_names, count_classes, is_read,
     make_classes, matched_by, problem_of, problem_of_rows)
-from distil_nb.models import (check_pooling, check_start, choose_pooling, make_student, pooling_of,
-    trained_pooling)
+from .models import check_start, make_student
 from .optimizer import chosen_precision, head_rate
+from .pooling import check_pooling, choose_pooling, pooling_of, trained_pooling
+from .reading import SPLITS
 from .runs import best_epoch, processes, work_folder
 from .scores import scores
 from .tasks import Classification, Task, split_scores
