@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/losses.html.md"""
 
 # %% auto #0
 __all__ = ['NO_LABEL', 'soft_target_loss', 'check_mix', 'coin_loss', 'distillation_loss', 'logit_mse_loss', 'HiddenStateLoss',
-           'attention_loss']
+           'attention_loss', 'relation_loss']
 
 # %% ../nbs/10_losses.ipynb #f68ce6f6
 import numpy as np
@@ -171,3 +171,21 @@ def attention_loss(
     teacher,tiny = teacher.detach(),torch.finfo(student.dtype).tiny
     kl = (teacher*(teacher.clamp_min(tiny).log() - student.clamp_min(tiny).log())).sum(-1)
     return kl.transpose(1, 2)[mask.bool()].mean()
+
+# %% ../nbs/10_losses.ipynb #7fee8080
+def relation_loss(
+    student:Tensor,  # Queries, keys or values `(rows, tokens, width)`
+    teacher:Tensor,  # The same of the teacher, any width; a constant
+    mask:Tensor,  # `(rows, tokens)`, 1 where there is a token
+    heads:int,  # Relation heads; divide both widths, else `ValueError`
+)->Tensor:  # Nats per head and real token
+    "KL(teacher || student) of relations. Wang et al. 2021 (arXiv 2012.15828), equation 4."
+    if student.shape[-1]%heads or teacher.shape[-1]%heads: raise ValueError(
+        f'{heads} heads do not divide widths {student.shape[-1]} and {teacher.shape[-1]}')
+    def logs(x):  # `(rows, heads, tokens, tokens)`
+        x = x.float().unflatten(-1, (heads, -1)).transpose(1, 2)
+        products = x @ x.transpose(-1, -2)/x.shape[-1]**.5
+        hidden = torch.finfo(products.dtype).min
+        return products.masked_fill(~mask.bool()[:, None, None], hidden).log_softmax(-1)
+    s,t = logs(student),logs(teacher.detach())
+    return (t.exp()*(t - s)).sum(-1).transpose(1, 2)[mask.bool()].mean()
