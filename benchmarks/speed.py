@@ -36,20 +36,20 @@ from datasets import Dataset, DatasetDict, concatenate_datasets, config
 from torch import Tensor, nn
 from transformers import AutoTokenizer, BertConfig, DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from distil_nb.core import Settings, quiet, set_seed
-from distil_nb.writing import write_json
 from distil_nb.checkpoints import SAMPLE_TEACHER, load_checkpoint, save_checkpoint
+from distil_nb.core import Settings, quiet, set_seed
 from distil_nb.data import load_data
 from distil_nb.evaluate import batched_logits, machine
-from distil_nb.files import SPLITS
 from distil_nb.losses import distillation_loss
 from distil_nb.models import new_student, story_config
 from distil_nb.optimizer import chosen_precision, take_step
+from distil_nb.reading import SPLITS
 from distil_nb.runs import weights_fingerprint
 from distil_nb.tasks import Classification
 from distil_nb.teacher import add_teacher_logits
 from distil_nb.tokens import LengthBuckets, tokenize
 from distil_nb.train import run_batch, start_run, train
+from distil_nb.writing import write_json
 
 BATCH,EPOCHS,LONGEST = 32,5,512
 

@@ -15,9 +15,10 @@ from common import earlier, interval, numbers, parser, with_models
 import numpy as np
 import pandas as pd
 import torch
+from distil_nb.baselines import tfidf_baseline
 from distil_nb.commands import load_rows
 from distil_nb.distillation import distil
-from distil_nb.evaluate import batched_logits, bytes_on_disk, classifier, machine, split_logits, tfidf_baseline
+from distil_nb.evaluate import batched_logits, bytes_on_disk, classifier, machine, split_logits
 from distil_nb.files import column
 from distil_nb.models import keep_layers, load_checkpoint, save_checkpoint
 from distil_nb.static import StaticPlan

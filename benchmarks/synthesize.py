@@ -15,12 +15,13 @@ from distil_nb.writing import write_json
 from common import earlier, numbers, parser, with_models
 import pandas as pd
 from datasets import Dataset, DatasetDict
+from distil_nb.baselines import tfidf_baseline
 from distil_nb.data import load_data, load_texts
-from distil_nb.evaluate import held_out_accuracy, machine, scores, tfidf_baseline
+from distil_nb.distillation import distil
+from distil_nb.evaluate import held_out_accuracy, machine, scores
 from distil_nb.generation import Sampling
 from distil_nb.models import load_checkpoint, new_student, save_checkpoint
 from distil_nb.synthesize import synthesize
-from distil_nb.distillation import distil
 from transformers import BertConfig
 
 def student_accuracy(o, tokenizer, rows, data, seed:int, alpha:float)->float:

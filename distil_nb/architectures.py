@@ -68,7 +68,6 @@ _DEBERTA = replace(_BERT, counts=('attention.self.num_attention_heads',),
 _MODERNBERT = Architecture('layers', tuple(f'attn.Wqkv[{i}/3]' for i in range(3)), 'attn.Wo',
     ('mlp.Wi[0/2]', 'mlp.Wi[1/2]'), 'mlp.Wo', 'mlp_norm', start='attn_norm')
 
-# %% ../nbs/06_architectures.ipynb #2cde501f
 ARCHITECTURES = {
     **dict.fromkeys(('bert', 'roberta', 'xlm-roberta', 'camembert', 'ernie', 'electra'), _BERT),
     **dict.fromkeys(('llama', 'qwen2', 'qwen3'), _LLAMA),
@@ -84,7 +83,6 @@ def matrix(
     "The weights of a linear layer."
     return layer.weight.T if isinstance(layer, Conv1D) else layer.weight
 
-# %% ../nbs/06_architectures.ipynb #b7e57c74
 def set_matrix(
     layer:nn.Module,  # One of `MATRICES`; is changed
     weight:Tensor,  # `(outputs, inputs)`, of any size
@@ -119,7 +117,6 @@ def _pairs(parts:dict[str,nn.Module], row:Architecture):
         shared = name in row.heads[1:] and rows and columns%rows == 0
         yield name, rows, target, columns, rows == columns or shared
 
-# %% ../nbs/06_architectures.ipynb #69100b96
 def _misfit(layer:nn.Module, row:Architecture)->str:
     "What in a layer is not as the row says; empty if all is."
     parts = dict(layer.named_modules())
@@ -162,7 +159,6 @@ def architecture_of(
             'leave its parts alone')
     return row
 
-# %% ../nbs/06_architectures.ipynb #a5fa3a07
 def layers_of(
     model:PreTrainedModel,  # With a row in the table
 )->list[nn.Module]:  # First to last
@@ -177,7 +173,6 @@ def head_size(
     c = model.config
     return getattr(c, 'head_dim', None) or c.hidden_size//c.num_attention_heads
 
-# %% ../nbs/06_architectures.ipynb #4d04388e
 def head_columns(
     model:PreTrainedModel,  # Any
 )->int:  # Columns of `out`
@@ -224,7 +219,6 @@ def layer_number(
     found = _LAYER.fullmatch(name)
     return int(found[2]) if found else None
 
-# %% ../nbs/06_architectures.ipynb #e94bf7f6
 def renumbered(
     name:str,  # Of a parameter
     keep:list[int],  # Layers that stay, ascending
@@ -249,7 +243,6 @@ def _ending(config)->int|None:
     end = getattr(config, 'eos_token_id', None)
     return (end[0] if isinstance(end, list) else end) if config.is_encoder_decoder else None
 
-# %% ../nbs/06_architectures.ipynb #8e9e12ef
 def probe(
     model:PreTrainedModel,  # Any
     lengths:tuple[int,...]=(7, 4),  # Tokens of each row
@@ -292,7 +285,6 @@ def _lookups(model:PreTrainedModel)->dict[str,Tensor]:
     # a model may fill rows up by itself, as Longformer does to its windows
     return {name: ids[..., :tokens] for name,ids in asked.items() if fits(ids)}
 
-# %% ../nbs/06_architectures.ipynb #f8687d17
 def token_tables(
     model:PreTrainedModel,  # Any
 )->dict[str,nn.Embedding]:  # By name within the model
@@ -305,7 +297,6 @@ def token_tables(
 _NO_LIMIT = 2**20
 _LIMITS = WeakKeyDictionary()  # a model's limit, found once
 
-# %% ../nbs/06_architectures.ipynb #56668e64
 def _positions(model:PreTrainedModel)->int|None:
     "Tokens for which there are positions; `None` if neither a table nor the configuration says."
     ends = []
@@ -318,7 +309,6 @@ def _positions(model:PreTrainedModel)->int|None:
     told = getattr(model.config.get_text_config(), 'max_position_embeddings', None)
     return told if told and told > 0 else None  # XLNet says -1
 
-# %% ../nbs/06_architectures.ipynb #7695a8fe
 def max_tokens(
     model:PreTrainedModel,  # With or without positions; an ONNX model says `max_tokens` itself
     tokenizer:PreTrainedTokenizerBase,  # With or without a limit of its own
@@ -387,7 +377,6 @@ def _pass_on(layer, args, kwargs, output):
     given = args[0] if args else kwargs['hidden_states']
     return (given, *output[1:]) if isinstance(output, (tuple, list)) else given
 
-# %% ../nbs/06_architectures.ipynb #8a99e8cf
 @contextmanager
 def skipping(
     model:PreTrainedModel,  # Whose layers can be told apart

@@ -51,7 +51,6 @@ def _check_folder(folder:Path):
         raise CompressionError(f'{folder} has no tokenizer', f'put its {_TOKENIZER_FILES[0]} there')
     _check_has_weights(folder)
 
-# %% ../nbs/07_checkpoints.ipynb #fdb0091b
 def _check_has_weights(folder:Path):
     "Refuse a folder without weights, or with weights that only pickle could read."
     if list(folder.glob('*.safetensors')): return
@@ -140,7 +139,6 @@ def _told(name:str)->dict:
     check_claims(told, weight_shapes(name), Path(name).name, changed=cut)
     return told
 
-# %% ../nbs/07_checkpoints.ipynb #4f859544
 _SET = dict(return_dict=True, output_hidden_states=False, output_attentions=False,
     torchscript=False, chunk_size_feed_forward=0)
 
@@ -183,7 +181,6 @@ def _tied(model:nn.Module)->dict[str,str]:
     return {k: v for k,v in (getattr(model, 'all_tied_weights_keys', None) or {}).items()
         if {k, v} <= names}
 
-# %% ../nbs/07_checkpoints.ipynb #ac0a86a3
 def save_changed(
     model:PreTrainedModel,  # With `compression`
     save_directory:str|Path,  # Folder; made if it is not there
@@ -216,7 +213,6 @@ def note_change(
     if model.compression: model.save_pretrained = partial(save_changed, model)
     return model.eval()
 
-# %% ../nbs/07_checkpoints.ipynb #9d9b0a95
 def _repeat(model:nn.Module, change:dict, known):
     "Give a model the shape that a change gave it; `known` is the entry point of its kind."
     try: known.load()(model, **change)
@@ -234,7 +230,6 @@ def any_depth(
     rebuild.any_depth = True
     return rebuild
 
-# %% ../nbs/07_checkpoints.ipynb #0ba4fca7
 def check_depth(
     model:PreTrainedModel,  # Changed or not
 ):
@@ -245,7 +240,6 @@ def check_depth(
         raise CompressionError(f'a model with {kind} cannot lose layers',
             'leave out layers first, then go on with what is left')
 
-# %% ../nbs/07_checkpoints.ipynb #f96d1697
 def repeat_changes(
     small:PreTrainedModel,  # Of fewer layers, weights not yet filled in; is changed
     model:PreTrainedModel,  # That it is made from; its changes are of `any_depth`
@@ -293,7 +287,6 @@ def _counts_from_padding(model)->bool:
     return any(isinstance(o, nn.Embedding) and o is not tokens and o.padding_idx is not None
         for o in model.modules())
 
-# %% ../nbs/07_checkpoints.ipynb #a19803f1
 def _mend_padding(model, tokenizer:PreTrainedTokenizerBase, where:str):
     "Let model and tokenizer have one padding token."
     c = model.config
@@ -354,7 +347,6 @@ def _answers(model, tokenizer:PreTrainedTokenizerBase, texts:list[str])->Tensor:
     return model(**{k: v.to(device) for k,v in batch.items()
         if k in {*names, 'attention_mask'}}).logits.float().cpu()
 
-# %% ../nbs/07_checkpoints.ipynb #363f7ef9
 def _padding_matters(model, tokenizer:PreTrainedTokenizerBase, texts:list[str], side:str)->bool:
     "Does a text get another answer when it is padded on this side?"
     tokenizer.padding_side = side
@@ -392,7 +384,6 @@ def check_weights(
             raise CompressionError(f'{where}: {name} holds numbers that are not finite',
                 'the file is damaged, or the run that wrote it diverged: give another checkpoint')
 
-# %% ../nbs/07_checkpoints.ipynb #c7bd8ec2
 def _load_plain(name:str, where:str, config, auto, new_head:bool)->PreTrainedModel:
     "Load what plain `from_pretrained` reads; nothing may be made up but a head."
     model,info = auto.from_pretrained(name, config=config, dtype=torch.float32,
@@ -437,7 +428,6 @@ def _needs_sentencepiece(folder:Path)->bool:
     if not folder.is_dir() or (folder/'tokenizer.json').exists(): return False
     return any(folder.glob('*.model')) and not find_spec('sentencepiece')
 
-# %% ../nbs/07_checkpoints.ipynb #2c557c18
 def _load_tokenizer(name:str, where:str)->PreTrainedTokenizerBase:
     "A fast tokenizer; transformers converts what it can."
     if _needs_sentencepiece(Path(name)):

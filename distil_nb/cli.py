@@ -556,7 +556,9 @@ def texts_to_predict(
     reading=None,  # `Reading` of the file; found out if not given
 )->list:  # All of them, in order; or pairs
     "The texts that `predict` was given."
-    from distil_nb.data import Dataset, Reading, check_texts, read_rows, text_columns, texts_of
+    from distil_nb.data import Dataset, Reading, text_columns, texts_of
+    from distil_nb.reading import read_rows
+    from distil_nb.splits import check_texts
     if pair_column and (texts or file == '-'):
         raise CompressionError('pairs of texts are read from a file with columns', 'give --file')
     if bool(texts) == bool(file):

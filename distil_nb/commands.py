@@ -376,7 +376,8 @@ def demo_results(
 )->list[dict]:  # One record per model, on the test split
     "Measure all that the demo made, and the baseline, on equal terms."
     from distil_nb.data import load_data
-    from distil_nb.evaluate import measure, tfidf_baseline
+    from distil_nb.baselines import tfidf_baseline
+    from distil_nb.evaluate import measure
     data = load_data('sample')
     classify,count,size = tfidf_baseline(data['train'], seed)
     results = [measure('TF-IDF', classify, data['test'], 'sample', parameters=count, size=size)]

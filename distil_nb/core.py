@@ -244,7 +244,6 @@ def _ask_hub(seconds:float, answers:list):
     from huggingface_hub import constants
     with suppress(httpx.HTTPError): answers.append(httpx.head(constants.ENDPOINT, timeout=seconds))
 
-# %% ../nbs/00_core.ipynb #1e03d999
 def hub_answers(
     seconds:float=3.,  # How long to wait for an answer
 )->bool:  # `True` also when `HF_HUB_OFFLINE=1` says that the local cache is to be used instead

@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/distillation.html.md"""
 
 # %% auto #0
 __all__ = ['weights_into', 'run_record', 'run_and_record', 'save_task', 'train_and_save', 'as_data', 'LayersPlan',
-           'planned_student', 'MatchedPlan', 'data_for', 'distil', 'compare_teacher', 'head_told', 'train_teacher']
+           'planned_student', 'MatchedPlan', 'data_for', 'distil', 'head_told', 'train_teacher']
 
 # %% ../nbs/16_distillation.ipynb #88c04107
 import copy, gc, inspect
@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Callable, Iterable
 
 # *core* comes before transformers: it keeps the imports quiet
-from distil_nb.core import (CompressionError, Settings, count_parameters, registered, set_seed,
-    tell)
-import numpy as np
+from .core import CompressionError, Settings, count_parameters, registered, set_seed
 import torch
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,19 +23,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 # %% ../nbs/16_distillation.ipynb #f891f693
 from .architectures import max_tokens
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
-from .data import SPLITS, load_data, texts_of
-from .evaluate import frozen_baseline, paired_difference, split_logits, words_baseline
+from .data import load_data
+from .evaluate import split_logits
 from .labels import (Problem, SingleLabel, class_names, count_classes, is_read,
     make_classes, matched_by, problem_of, problem_of_rows)
 from .matching import Match, Matched, check_match
-from distil_nb.models import (check_pooling, check_start, choose_pooling, make_student, pooling_of,
-    trained_pooling)
+from .models import check_start, make_student
 from .optimizer import chosen_precision, head_rate
+from .pooling import check_pooling, choose_pooling, pooling_of, trained_pooling
+from .reading import SPLITS
 from .runs import best_epoch, processes, work_folder
-from .scores import scores
 from .tasks import Classification, Task, split_scores
 from .teacher import check_classes, soft_targets
 from .train import run_task
+from .worth import compare_teacher
 from .writing import check_target
 
 # %% ../nbs/16_distillation.ipynb #4dddf443
@@ -59,7 +58,6 @@ def _ran_on(settings:Settings)->dict:
     precision = chosen_precision(settings.precision, group.device)
     return dict(device=group.device.type, precision=precision, processes=group.num_processes)
 
-# %% ../nbs/16_distillation.ipynb #54a9088c
 def run_record(
     settings:Settings,  # As wanted
     history:list[dict],  # One record per epoch
@@ -179,7 +177,6 @@ class LayersPlan:
         self.made = make_student(teacher, tokenizer, keep, student)
     def start(self, data:DatasetDict, settings:Settings): return *self.made, None
 
-# %% ../nbs/16_distillation.ipynb #hsplana2
 def _check_sizes(kind:str|Path|None, known:Iterable[str], sizes:dict):
     "Refuse sizes that a student does not have."
     if not (unknown := [o for o in sizes if o not in known]): return
@@ -291,52 +288,6 @@ def _class_config(rows:Dataset)->dict:
     return dict(num_labels=len(names), id2label=dict(enumerate(names)),
         label2id={o: i for i,o in enumerate(names)}, problem_type=problem.kind)
 
-# %% ../nbs/16_distillation.ipynb #58adc15e
-def _beside(base:PreTrainedModel, tokenizer, rows:Dataset, pooling:str, settings:Settings)->dict:
-    "Classifiers that need no fine-tuning; none where the rows are all of one class."
-    rows = rows.shuffle(settings.seed).select(range(min(len(rows), 20_000)))
-    if len(np.unique(problem_of_rows(rows).targets(rows))) < 2: return {}
-    how = settings.seed, base.config.num_labels
-    precision = chosen_precision(settings.precision, base.device)
-    return {'frozen base': frozen_baseline(base, tokenizer, rows, pooling, *how, precision)[0],
-        'TF-IDF': words_baseline(rows, *how)[0]}
-
-# %% ../nbs/16_distillation.ipynb #1fde2ec8
-def _said_of(found:dict, teacher:float, frozen:float):
-    "Say that a teacher is not worth its training."
-    if found['told_apart'] and found['difference'] > 0: return
-    how = 'is worse than' if found['told_apart'] else 'cannot be told from'
-    tell(f'the teacher ({100*teacher:.1f} %) {how} logistic regression on its frozen base '
-        f'({100*frozen:.1f} %): {100*found["difference"]:+.1f} points on {found["n"]} validation '
-        f'rows, two standard errors are {200*found["standard_error"]:.1f}')
-
-# %% ../nbs/16_distillation.ipynb #247a1960
-def compare_teacher(
-    teacher:PreTrainedModel,  # Fine-tuned
-    base:PreTrainedModel,  # The same before that
-    tokenizer:PreTrainedTokenizerBase,  # Of both
-    data:DatasetDict,  # Three splits
-    settings:Settings=Settings(),  # `seed` and `precision`
-    pooling:str='mean',  # Of the frozen base: `mean` or `first`
-)->dict:  # `baselines` (scores by name and split), `beyond_frozen` (of `paired_difference`)
-    "A teacher beside what its base does without training; tells if that was in vain."
-    if not processes().is_main_process: return {}  # the first writes the record
-    made = _beside(base, tokenizer, data['train'], pooling, settings)
-    logits = {name: {split: classify(texts_of(data[split])) for split in ('validation', 'test')}
-        for name,classify in made.items()}
-    if not logits: return {}
-    problem = problem_of_rows(data['train'])
-    targets = {split: problem.targets(data[split]) for split in ('validation', 'test')}
-    found = {name: {k: problem.scores(targets[k], v) for k,v in o.items()}
-        for name,o in logits.items()}
-    if not isinstance(problem, SingleLabel): return dict(baselines=found)
-    labels,frozen = targets['validation'],logits['frozen base']['validation']
-    ours = split_logits(teacher, tokenizer, data['validation'])
-    apart = paired_difference(labels, ours, frozen)
-    _said_of(apart, *(scores(labels, o)['accuracy'] for o in (ours, frozen)))
-    return dict(baselines=found, beyond_frozen=apart)
-
-# %% ../nbs/16_distillation.ipynb #dd77ea7e
 def head_told(
     model:PreTrainedModel,  # Before training
     settings:Settings,  # Learning rates
@@ -345,7 +296,6 @@ def head_told(
     told,rate = dict(pooling=pooling_of(model)),head_rate(model, settings)
     return told if rate is None else told | dict(head_lr=rate)
 
-# %% ../nbs/16_distillation.ipynb #65a0bd42
 def _texts_and_labels(data:DatasetDict)->DatasetDict:
     "Nothing that a teacher has said."
     wanted = [o for o in ('text', 'pair', 'labels') if o in data['train'].column_names]

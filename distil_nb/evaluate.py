@@ -1,4 +1,4 @@
-"""A smaller model is better only beside something: the same rows, the same machine, and the simplest thing that could work.
+"""A smaller model is better only beside something: another model, on the same rows and the same machine.
 
 Docs: https://distil-nb.github.io/distil_nb/evaluate.html.md"""
 
@@ -7,8 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/evaluate.html.md"""
 # %% auto #0
 __all__ = ['Classifier', 'evaluating', 'first_token_only', 'batched_logits', 'only_inputs', 'inputs_of', 'mixed', 'split_logits',
            'held_out_score', 'held_out_accuracy', 'classifier', 'latency', 'machine', 'measure', 'measure_checkpoint',
-           'tfidf_baseline', 'words_baseline', 'embeddings', 'frozen_baseline', 'paired_difference', 'results_table',
-           'results_chart']
+           'results_table', 'results_chart']
 
 # %% ../nbs/09_evaluate.ipynb #4469fb10
 import platform, time
@@ -18,7 +17,7 @@ from typing import Callable
 from weakref import WeakKeyDictionary, WeakSet
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, count_parameters, progress, quiet, tell
+from .core import CompressionError, progress, quiet, tell
 import numpy as np
 import pandas as pd
 import torch
@@ -30,10 +29,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .architectures import architecture_of, layer_list, max_tokens, probe
 from .data import texts_of
 from .files import column
-from distil_nb.labels import (MultiLabel, Problem, Regression, count_classes, problem_of,
-    problem_of_rows)
+from .labels import Problem, problem_of, problem_of_rows
 # scores and sizes are asked for together: whoever imports one from here finds the other
-from .models import bytes_in_memory, bytes_on_disk, mean_of_tokens
+from .models import bytes_in_memory, bytes_on_disk
 from distil_nb.scores import (SHOWN, confusion, main_score, scores, shown_score, softmax,
     standard_error)
 from .tokens import TOKEN_COLUMNS, cut_by_length, encode, pad, take, tokenize
@@ -325,140 +323,6 @@ def measure_checkpoint(
     return measure(name, classifier(model, tokenizer), rows, parameters=model.num_parameters(),
         size=size or bytes_in_memory(model), problem=problem_of(model.config), **options)
 
-# %% ../nbs/09_evaluate.ipynb #4852c280
-def _joined(texts:list)->list[str]:
-    "Texts for those who read one at a time: the two of a pair as one."
-    return [o if isinstance(o, str) else ' '.join(o) for o in texts]
-
-def _fitted(problem:Problem, features, targets, linear):
-    "The estimator of scikit-learn that fits what labels mean: `linear`, if they are classes."
-    from sklearn.linear_model import Ridge
-    from sklearn.multiclass import OneVsRestClassifier
-    if isinstance(problem, Regression): return Ridge().fit(features, targets)
-    several = isinstance(problem, MultiLabel)
-    return (OneVsRestClassifier(linear) if several else linear).fit(features, targets)
-
-def _size_of(fit)->int:
-    "Coefficients of such an estimator."
-    return sum(np.size(o.coef_) + np.size(o.intercept_) for o in getattr(fit, 'estimators_', [fit])
-        if hasattr(o, 'coef_'))
-
-# %% ../nbs/09_evaluate.ipynb #2104de46
-def _said(fit, problem:Problem, features, outputs:int)->np.ndarray:
-    "Logits of a fitted estimator; a class that it has not seen is never said."
-    if isinstance(problem, Regression): return fit.predict(features).reshape(-1, 1)
-    margin = fit.decision_function(features)
-    if isinstance(problem, MultiLabel): return margin.reshape(len(margin), -1)
-    if margin.ndim == 1: margin = np.stack([-margin/2, margin/2], -1)
-    whole = np.full((len(margin), outputs), margin.min(initial=0) - 30)
-    whole[:, fit.classes_] = margin
-    return whole
-
-# %% ../nbs/09_evaluate.ipynb #448c3d1f
-def tfidf_baseline(
-    rows:Dataset,  # Training rows, `text` and `labels`, perhaps `pair`
-    seed:int=0,  # Of the solver
-)->tuple[Classifier,int,int]:  # Classifier, coefficients, bytes of these and the vocabulary
-    """Character n-grams and logistic regression, or ridge regression where labels are numbers
-    (scikit-learn). Two texts of a pair are read as one."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    grams = TfidfVectorizer(analyzer='char', ngram_range=(2, 5), sublinear_tf=True, min_df=2)
-    problem,outputs = problem_of_rows(rows),count_classes(rows)
-    features = grams.fit_transform(_joined(texts_of(rows)))
-    linear = LogisticRegression(C=10, max_iter=1000, random_state=seed)
-    fit = _fitted(problem, features, problem.targets(rows), linear)
-    def classify(texts:list)->np.ndarray:  # any number of texts; `(rows, classes)`
-        return _said(fit, problem, grams.transform(_joined(texts)), outputs)
-    size = 8*_size_of(fit) + grams.idf_.nbytes + sum(len(o.encode()) for o in grams.vocabulary_)
-    return classify, _size_of(fit), size
-
-# %% ../nbs/09_evaluate.ipynb #fb272920
-def words_baseline(
-    rows:Dataset,  # Training rows, `text` and `labels`, perhaps `pair`
-    seed:int=0,  # Of the solver
-    classes:int|None=None,  # How many there are; as the rows say if not given
-)->tuple[Classifier,int,int]:  # Classifier (its logits are margins), coefficients, bytes of these
-    """TF-IDF of words and of characters, and a linear support vector machine, or ridge regression
-    where labels are numbers (scikit-learn)."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_union
-    from sklearn.svm import LinearSVC
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r'\w+')
-    letters = TfidfVectorizer(analyzer='char_wb', ngram_range=(2, 5), sublinear_tf=True)
-    both,problem = make_union(words, letters),problem_of_rows(rows)
-    features,targets = both.fit_transform(_joined(texts_of(rows))),problem.targets(rows)
-    fit = _fitted(problem, features, targets, LinearSVC(random_state=seed))
-    outputs = classes or count_classes(rows)
-    def classify(texts:list)->np.ndarray:  # any number of texts; `(rows, classes)`
-        return _said(fit, problem, both.transform(_joined(texts)), outputs)
-    return classify, _size_of(fit), 8*_size_of(fit)
-
-# %% ../nbs/09_evaluate.ipynb #fb5aa8e0
-def _vector(states:torch.Tensor, mask:torch.Tensor, pooling:str)->torch.Tensor:
-    "One vector for each text: `(rows, width)`."
-    if pooling == 'mean': return mean_of_tokens(states, mask)
-    return states[torch.arange(len(mask)), mask.argmax(1)]  # the first that is no padding
-
-# %% ../nbs/09_evaluate.ipynb #46da0211
-@torch.inference_mode()
-def embeddings(
-    model:PreTrainedModel,  # With or without a head, which is not asked
-    tokenizer:PreTrainedTokenizerBase,  # Its own
-    texts:list[str],  # Any number
-    pooling:str='mean',  # `mean` of the tokens, or the `first`
-    batch_size:int=32,  # Texts at a time
-    precision:str='no',  # Of the products: no, bf16 or fp16
-)->np.ndarray:  # `(texts, width)`, 32-bit floats
-    "What a base model makes of texts: its last states, pooled."
-    encoded,base = encode(texts, tokenizer, max_tokens(model, tokenizer)),model.base_model
-    parts,vectors = cut_by_length(_lengths(encoded), batch_size)[::-1],{}
-    with quiet(), evaluating(model), mixed(precision, model.device):
-        for part in progress(parts, 'embedding'):
-            batch = pad(inputs_of(encoded, part), tokenizer)
-            batch = {k: v.to(model.device) for k,v in batch.items()}
-            states = base(**batch).last_hidden_state
-            made = _vector(states, batch['attention_mask'], pooling).float().cpu().numpy()
-            vectors.update(zip(part, made))
-    return np.stack([vectors[i] for i in range(len(texts))])
-
-# %% ../nbs/09_evaluate.ipynb #8d127169
-def frozen_baseline(
-    model:PreTrainedModel,  # A base, or a classifier on one, not trained for these rows
-    tokenizer:PreTrainedTokenizerBase,  # Its own
-    rows:Dataset,  # Training rows, `text` and `labels`, perhaps `pair`
-    pooling:str='mean',  # Of the tokens' last states: `mean` or `first`
-    seed:int=0,  # Of the solver
-    classes:int|None=None,  # How many there are; as the rows say if not given
-    precision:str='no',  # Of the base's products: no, bf16 or fp16
-)->tuple[Classifier,int,int]:  # Classifier, parameters, bytes of these
-    """Logistic regression, or ridge regression where labels are numbers (scikit-learn), on vectors
-    of a base that is left as it is."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-    def vectors(texts):  # any number of texts
-        return embeddings(model, tokenizer, texts, pooling, precision=precision)
-    found,even,problem = vectors(texts_of(rows)),StandardScaler(),problem_of_rows(rows)
-    linear = LogisticRegression(C=.1, max_iter=1000, random_state=seed)
-    fit = _fitted(problem, even.fit_transform(found), problem.targets(rows), linear)
-    outputs,base,size = classes or count_classes(rows),model.base_model,_size_of(fit)
-    def classify(texts:list)->np.ndarray:  # any number of texts; `(rows, classes)`
-        return _said(fit, problem, even.transform(vectors(texts)), outputs)
-    return classify, count_parameters(base) + size, bytes_in_memory(base) + 8*size
-
-# %% ../nbs/09_evaluate.ipynb #0061a3c8
-def paired_difference(
-    labels,  # True classes `(rows,)`
-    ours,  # Logits `(rows, classes)`
-    theirs,  # Logits of the other model, same rows
-)->dict:  # `difference` of accuracies, its `standard_error`, `n`, and `told_apart`
-    "How much better one classifier is on the same rows; below two standard errors, nobody knows."
-    right = [np.asarray(o).argmax(-1) == np.asarray(labels) for o in (ours, theirs)]
-    d = right[0].astype(float) - right[1]
-    error = float(d.std(ddof=1)/len(d)**.5) if len(d) > 1 else 1.
-    return dict(difference=float(d.mean()), standard_error=error, n=len(d),
-        told_apart=bool(abs(d.mean()) > 2*error))
-
 # %% ../nbs/09_evaluate.ipynb #d9f433d0
 _COLUMNS = [o for o in SHOWN if o not in ('precision', 'recall')]
 
@@ -480,7 +344,7 @@ def results_table(
     names = pd.Index([r['name'] for r in results], name='model')
     return pd.DataFrame(rows, index=names).round(2)
 
-# %% ../nbs/09_evaluate.ipynb #138028f4
+# %% ../nbs/09_evaluate.ipynb #a6f720cf
 def _draw_axes(ax, words:str, title:str):
     "Labels, and sizes on a scale of factors."
     from matplotlib.ticker import LogLocator
@@ -491,6 +355,7 @@ def _draw_axes(ax, words:str, title:str):
     ax.margins(x=.2, y=.15)
     ax.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False)
 
+# %% ../nbs/09_evaluate.ipynb #138028f4
 def results_chart(
     results:list[dict],  # From `measure`, with size and latency at batch 1
     title:str='',  # Above the chart; the data and the split if nothing is said

@@ -22,7 +22,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from fastcore.basics import patch
 
 # %% ../nbs/03z_labels.ipynb #ee7dd3f1
-from .files import column, on_disk, settled, some_of
+from .files import column, on_disk, settled
+from .reading import some_of
 
 # %% ../nbs/03z_labels.ipynb #b0630a18
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-# %% ../nbs/23_prune.ipynb #f54bf484
 from . import architectures
 from .architectures import (Architecture, architecture_of, check_same, fused, head_columns,
     head_size, layers_of, matrix, max_tokens, set_neurons)
@@ -62,7 +61,6 @@ def _narrow(layer:nn.Module, keep:Tensor, dim:int)->nn.Module:
         new.bias.data = (layer.bias.detach()[keep] if dim == 0 else layer.bias.detach()).clone()
     return new
 
-# %% ../nbs/23_prune.ipynb #3cd48b67
 def _numbers(keep:Tensor, parts:int, total:int, pieces:int=1)->Tensor:
     "Which of `total` rows or columns belong to some of the parts, in each piece of a fused matrix."
     piece,width = total//pieces,total//pieces//parts
@@ -89,7 +87,6 @@ def _shrink(layer:nn.Module, row:Architecture, kept:int, parts:int):
         part = layer.get_submodule(module)
         setattr(part, number, getattr(part, number)*kept//parts)
 
-# %% ../nbs/23_prune.ipynb #074c4a57
 def _own_heads(part, args, kwargs, argument:str):
     "A hook: of what is given for each head, `(rows, heads, …)`, take that of the heads left."
     place = list(inspect.signature(part.forward).parameters).index(argument)
@@ -97,7 +94,6 @@ def _own_heads(part, args, kwargs, argument:str):
     if argument in kwargs: return args, kwargs | {argument: own(kwargs[argument])}
     return tuple(own(o) if i == place else o for i,o in enumerate(args)), kwargs
 
-# %% ../nbs/23_prune.ipynb #6a12988d
 def _own_bias(layer:nn.Module, row:Architecture, keep:Tensor, parts:int):
     "Let a layer use the bias of its own heads alone."
     name,_,argument = row.bias.partition(':')
@@ -118,7 +114,6 @@ def _cut_heads(layer:nn.Module, row:Architecture, keep:Tensor, parts:int):
     _shrink(layer, row, len(keep), parts)
     _own_bias(layer, row, keep, parts)
 
-# %% ../nbs/23_prune.ipynb #f29c1614
 def check_heads(
     model:PreTrainedModel,  # With a row in the table of architectures
 ):
@@ -136,14 +131,12 @@ def _silence(layer:nn.Module, name:str, keep:Tensor, parts:int):
     gone[_numbers(keep, parts, weight.shape[1])] = False
     weight[:, gone] = 0
 
-# %% ../nbs/23_prune.ipynb #50c3abd8
 def _check_left(*kept:list[list[int]]|None):
     "Refuse to leave a layer without heads or without neurons."
     if all(numbers for layers in kept if layers is not None for numbers in layers): return
     raise CompressionError('a layer would be left without heads or neurons',
         'keep at least one of each')
 
-# %% ../nbs/23_prune.ipynb #6fa4cd71
 def parts_of(
     model:PreTrainedModel,  # With a row in the table of architectures
 )->dict[str,list[int]]:  # `heads` (those that share a key count as one) and `neurons`, each layer
@@ -162,7 +155,6 @@ def _cut_and_silence(small:PreTrainedModel, silenced:PreTrainedModel, kind:str, 
         else: _cut(layer, row.up, target, keep, n)
         _silence(whole, target, keep, n)
 
-# %% ../nbs/23_prune.ipynb #8a93f3a4
 def prune_parts(
     model:PreTrainedModel,  # Stays as it is
     heads:list[list[int]]|None=None,  # Heads (or groups) to keep in each layer; all if not said
@@ -190,7 +182,6 @@ def _noted(model:PreTrainedModel)->PreTrainedModel:
     plain = all(set(now[k]) == v for k,v in usual.items())
     return note_change(model, 'prune', None if plain else now)
 
-# %% ../nbs/23_prune.ipynb #30740c72
 def rebuild(
     model:PreTrainedModel,  # As its configuration says; is changed
     kind:str,  # Of the change
@@ -221,7 +212,6 @@ def _keeping(seen:dict, name)->Callable:
         inputs[0].retain_grad()
     return hook
 
-# %% ../nbs/23_prune.ipynb #502bcc2f
 @contextmanager
 def _seeing(model:PreTrainedModel, watch:dict):
     "Inside the block, what goes into some layers is kept, with its gradient."
@@ -283,7 +273,6 @@ def _watched(model:PreTrainedModel)->dict:
     return {(kind, i): (layer.get_submodule(name), width)
             for i,layer in enumerate(layers_of(model)) for kind,name,width in kinds}
 
-# %% ../nbs/23_prune.ipynb #20272a93
 def _stack(rows:list[Tensor])->Tensor:
     longest = max(map(len, rows))
     return torch.stack([F.pad(o, (0, longest - len(o)), value=torch.inf) for o in rows])
@@ -300,7 +289,6 @@ def _best_anywhere(scores:list[Tensor], share:float)->list[list[int]]:
     bar = torch.cat(level).sort(descending=True).values[count - 1]
     return [torch.where(o >= torch.minimum(bar, o.max()))[0].tolist() for o in level]
 
-# %% ../nbs/23_prune.ipynb #b155b335
 def keep_best(
     scores:Tensor,  # `(layers, parts)`, higher is more important; infinity where there is no part
     share:float,  # To remove, 0 up to (not including) 1
@@ -341,7 +329,6 @@ def layer_importance(
     whole = loss(model)
     return [loss(keep_layers(model, [j for j in layers if j != i])) - whole for i in layers]
 
-# %% ../nbs/23_prune.ipynb #10b33c18
 def _without_layers(model:PreTrainedModel, tokenizer, rows:Dataset, count:int)->PreTrainedModel:
     "The model without its least important layers; at least one stays."
     if not 0 <= count < model.config.num_hidden_layers:

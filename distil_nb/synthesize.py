@@ -124,7 +124,6 @@ def prefix(self:NearIndex,
     rare = sorted(own, key=lambda o: (self.counts[o], o))
     return rare[:len(own) - math.ceil(self.near*len(own) - 1e-9) + 1]
 
-# %% ../nbs/27_synthesize.ipynb #8e0a8f37
 @patch
 def add(self:NearIndex,
     own:set[str],  # Grams of one more text

@@ -11,7 +11,8 @@ from distil_nb.core import CompressionError, Settings, quiet
 from distil_nb.data import load_data
 from distil_nb.distillation import distil, train_teacher
 from distil_nb.evaluate import classifier
-from distil_nb.models import keep_layers, pooled, pooling_of
+from distil_nb.models import keep_layers
+from distil_nb.pooling import pooled, pooling_of
 from distil_nb.prune import prune
 from distil_nb.quantize import SCHEMES, quantize
 from distil_nb.sparsify import Sparsity, sparsify
