@@ -6,9 +6,9 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 
 # %% auto #0
 __all__ = ['app', 'Files', 'Common', 'separate', 'command', 'fail', 'say', 'given', 'deaf', 'main', 'report_epoch',
-           'scores_table', 'finish', 'wanted_problem', 'train_teacher', 'distil', 'tell_size', 'quantize', 'prune',
-           'distil_lm', 'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'texts_to_predict', 'predict',
-           'demo']
+           'scores_table', 'finish', 'wanted_problem', 'train_teacher', 'Shape', 'distil', 'tell_size', 'quantize',
+           'prune', 'distil_lm', 'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'texts_to_predict',
+           'predict', 'demo']
 
 # %% ../nbs/36_cli.ipynb #9dd9f2fb
 import inspect, io, json, sys
@@ -264,40 +264,54 @@ def train_teacher(*,
         common)
 
 # %% ../nbs/36_cli.ipynb #b2f1447b
-def _student(kind:str|None, narrow:int|None, layers:int|None, buckets, width)->tuple:
-    "What is to become the student, and its sizes; one that has a width or a depth is cut."
-    if kind is None and (narrow or layers): kind = 'narrow'
-    sizes = dict(width=width if narrow is None else narrow, layers=layers, buckets=buckets)
-    return kind, {k: v for k,v in sizes.items() if v is not None}
+@dataclass
+class Shape:
+    "What becomes the student, and what it learns besides answers."
+    keep_layers:Optional[str]=None  # Layers of the teacher to start from, like 0,2,5; else half
+    student:Optional[str]=None  # Instead: Hub name, folder, story; or narrow, new, static
+    student_width:Optional[int]=None  # Of the states of a narrow or new one; whole heads
+    student_layers:Optional[int]=None  # Of a narrow or new one; all of the teacher's if not given
+    buckets:Optional[int]=None  # Of a static student: most rows of its table of n-grams
+    width:Optional[int]=None  # Of a static student: numbers in a row of its table
+    match:Optional[str]=None  # What else to learn: some of hidden,attention,relations
+    match_weight:float=1.  # Of that, beside 1 for the answers
+
+    def inner(self):
+        "What is matched."
+        from distil_nb.matching import Match
+        if self.match is None: return None
+        return Match(tuple(o.strip() for o in self.match.split(',')), self.match_weight)
+
+    def start(self)->tuple:
+        "Layers to keep, kind of student, its sizes: what has a width or a depth is cut."
+        narrow = self.student is None and (self.student_width or self.student_layers)
+        sizes = dict(width=self.student_width or self.width, layers=self.student_layers,
+            buckets=self.buckets)
+        sizes = {k: v for k,v in sizes.items() if v is not None}
+        return layer_numbers(self.keep_layers), 'narrow' if narrow else self.student, sizes
+
 
 # %% ../nbs/36_cli.ipynb #f8954f73
-@command('distil-nb distil --data sample --teacher sample --out student')
+@command('distil-nb distil --data sample --teacher sample --out student',
+    kinds=(Shape, Common, Settings))
 def distil(*,
     data:str,  # sample, hub, hub:owner/name, or a path: CSV, JSON lines or Parquet, file or folder
     teacher:str,  # sample, hub, a name on the Hub, or a folder
     out:str,  # Folder for the student
-    keep_layers:Optional[str]=None,  # Layers of the teacher to start from, like 0,2,5; else half
-    student:Optional[str]=None,  # Instead: Hub name, folder, story; or narrow, new, static
-    student_width:Optional[int]=None,  # Of the states of a narrow or new one; whole heads
-    student_layers:Optional[int]=None,  # Of a narrow or new one; all of the teacher's if not given
-    buckets:Optional[int]=None,  # Of a static student: most rows of its table of n-grams
-    width:Optional[int]=None,  # Of a static student: numbers in a row of its table
-    match:Optional[str]=None,  # What else to learn: some of hidden,attention,relations
-    match_weight:float=1.,  # Of that, beside 1 for the answers
     unlabeled:Optional[str]=None,  # File of more texts, which count with soft targets alone
-    **options,  # Of the training
+    **options,  # Of the student and the training
 ):
     "Distil a teacher into a smaller student."
+    shape = Shape(**{o.name: options.pop(o.name) for o in fields(Shape)})
     common,settings = separate(options)
     check_target(out, common.overwrite)
-    check_apart(out, data, teacher, student, unlabeled)
-    keep = layer_numbers(keep_layers)
-    student,sizes = _student(student, student_width, student_layers, buckets, width)
-    from distil_nb.distillation import Match, distil
-    inner = Match(tuple(o.strip() for o in match.split(',')), match_weight) if match else None
+    check_apart(out, data, teacher, shape.student, unlabeled)
+    keep,student,sizes = shape.start()
+    match = shape.inner()
+    from distil_nb.distillation import distil
     rows = _rows(data, teacher, common, settings, unlabeled)
     made = distil(teacher, rows, out, keep, student, settings, *_how(common, out), sizes=sizes,
-        match=inner)
+        match=match)
     finish(made, out, common)
 
 # %% ../nbs/36_cli.ipynb #ac753db5

@@ -186,14 +186,8 @@ def _check_sizes(kind:str|Path|None, known:Iterable[str], sizes:dict):
             + ", ".join(registered('distil_nb.students')))
 
 # %% ../nbs/16_distillation.ipynb #hsplana3
-def planned_student(
-    teacher:PreTrainedModel,  # Loaded
-    tokenizer:PreTrainedTokenizerBase,  # Its own
-    keep:list[int]|None,  # As for `distil`
-    student:str|Path|None,  # As for `distil`; a registered name comes first
-    sizes:dict,  # As for `distil`
-)->object:  # With `start`, `finish` and `told`
-    "What is to become the student; `CompressionError` for what cannot be made."
+def _plan(teacher, tokenizer, keep:list[int]|None, student:str|Path|None, sizes:dict):
+    "As `planned_student`, without what is matched."
     kind = registered('distil_nb.students').get(str(student))
     if kind is None:
         _check_sizes(student, (), sizes)
@@ -202,6 +196,18 @@ def planned_student(
     make = kind.load()
     _check_sizes(student, [*inspect.signature(make).parameters][2:], sizes)
     return make(teacher, tokenizer, **sizes)
+
+def planned_student(
+    teacher:PreTrainedModel,  # Loaded
+    tokenizer:PreTrainedTokenizerBase,  # Its own
+    keep:list[int]|None,  # As for `distil`
+    student:str|Path|None,  # As for `distil`; a registered name comes first
+    sizes:dict,  # As for `distil`
+    match:Match|None=None,  # As for `distil`
+)->object:  # With `start`, `finish` and `told`
+    "What is to become the student; `CompressionError` for what cannot be made."
+    plan = _plan(teacher, tokenizer, keep, student, sizes)
+    return MatchedPlan(plan, teacher, tokenizer, match) if match else plan
 
 # %% ../nbs/16_distillation.ipynb #456914ec
 class MatchedPlan:
@@ -232,6 +238,7 @@ def _teacher(teacher, tokenizer)->tuple:
 
 def _carry_out(plan, data:DatasetDict, out, settings:Settings, how:tuple, more:dict):
     "Start, train, finish, save."
+    gc.collect()
     small,own,task = plan.start(data, settings)
     if isinstance(small, PreTrainedModel): more = head_told(small, settings) | more
     return train_and_save(small, own, data, out, settings, *how, plan.finish, task=task, **more)
@@ -272,11 +279,9 @@ def distil(
     big,its,name = _teacher(teacher, tokenizer)
     data,told = _matched(big, data)
     set_seed(settings.seed)
-    plan = planned_student(big, its, keep, student, sizes or {})
-    if match: plan = MatchedPlan(plan, big, its, match)
+    plan = planned_student(big, its, keep, student, sizes or {}, match)
     data,_ = soft_targets(big, data, settings, its)
     del big  # only a plan that needs it keeps it
-    gc.collect()
     more = told | dict(teacher=name) | plan.told | (note or {})
     return _carry_out(plan, data, out, settings, (overwrite, resume, report), more)
 

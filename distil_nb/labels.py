@@ -61,7 +61,8 @@ def problem_of(
     if kind not in PROBLEMS:
         raise CompressionError(f'problem_type {kind!r} is unknown', f'give {some_of(PROBLEMS)}')
     if kind != MultiLabel.kind and (kind == Regression.kind) != (config.num_labels == 1):
-        raise CompressionError(f'the model has {config.num_labels} outputs, and problem_type {kind}',
+        n = config.num_labels
+        raise CompressionError(f'the model has {n} outputs, and problem_type {kind}',
             'give one output for a number, two or more for classes')
     return PROBLEMS[kind](tuple(getattr(config, 'thresholds', None) or ()))
 
@@ -386,7 +387,8 @@ def _places(ours:list[str], theirs:list[str])->tuple[list[int|None],str]:
     if _unnamed(theirs) or digits[1] is not None and digits[0] is None:
         return [i if i < len(theirs) else None for i in range(len(ours))], 'number'
     named = None in digits
-    mine,known = (_plain(o) if named else [*map(str, o)] for o in ((ours, theirs) if named else digits))
+    both = (ours, theirs) if named else digits
+    mine,known = (_plain(o) if named else [*map(str, o)] for o in both)
     clear = len(set(mine)) == len(mine) and len(set(known)) == len(known)
     return [known.index(o) if clear and o in known else None for o in mine], 'name'
 

@@ -67,12 +67,13 @@ def inside(
     model:PreTrainedModel,  # With a row in *Architectures*
     kinds:tuple[str,...]=KINDS,  # What to write down
 ):  # Dictionary, by kind; filled while the model runs
-    """Inside the block, what layers compute is written down, first to last: `hidden` `(rows, tokens,
-    width)`, `attention` `(rows, heads, tokens, tokens)`, `relations` three lists (query, key,
-    value) `(rows, tokens, columns)`."""
+    """Inside the block, what layers compute is written down, first to last: `hidden` `(rows,
+    tokens, width)`, `attention` `(rows, heads, tokens, tokens)`, `relations` three lists (query,
+    key, value) `(rows, tokens, columns)`."""
     row,found = architecture_of(model),{o: [] for o in kinds}
     if 'relations' in found: found['relations'] = [[], [], []]
-    hooks = [o for layer in layers_of(model) for kind in kinds for o in _listen(layer, row, kind, found)]
+    hooks = [o for layer in layers_of(model) for kind in kinds
+        for o in _listen(layer, row, kind, found)]
     try: yield found
     finally:
         for o in hooks: o.remove()
@@ -94,11 +95,12 @@ def inner_loss(
     projections:list[nn.Module],  # One for each layer of the student, for its hidden states
 )->Tensor:  # The kinds that were written down, each a mean over layers, added up
     "How far the inside of the student is from that of the teacher."
+    def pairs(kind): return layer_pairs(len(ours[kind]), len(theirs[kind]))
     total = []
     if 'hidden' in ours: total.append([measured(ours['hidden'][i], theirs['hidden'][j], mask)
-        for (i,j),measured in zip(layer_pairs(len(ours['hidden']), len(theirs['hidden'])), projections)])
-    if 'attention' in ours: total.append([attention_loss(ours['attention'][i], theirs['attention'][j],
-        mask) for i,j in layer_pairs(len(ours['attention']), len(theirs['attention']))])
+        for (i,j),measured in zip(pairs('hidden'), projections)])
+    if 'attention' in ours: total.append([attention_loss(ours['attention'][i],
+        theirs['attention'][j], mask) for i,j in pairs('attention')])
     if 'relations' in ours: total.append([relation_loss(a[-1], b[-1], mask, heads)
         for a,b in zip(ours['relations'], theirs['relations'])])
     return sum(torch.stack(o).mean() for o in total)
@@ -106,15 +108,15 @@ def inner_loss(
 # %% ../nbs/15b_matching.ipynb #ae26591a
 def _see_attention(model:PreTrainedModel, who:str):
     "Let attention be seen."
-    def seen(): # by running it
+    def seen():  # by running it
         with torch.no_grad(), quiet(), inside(model, ('attention',)) as found:
             model.base_model(**probe(model))
         return None not in found['attention']
     if seen(): return
     how = model.config._attn_implementation
     model.set_attn_implementation('eager')
-    if not seen(): raise CompressionError(f'the {model.config.model_type} of the {who} hands out no '
-        'attention', 'match hidden or relations')
+    if not seen(): raise CompressionError(f'the {model.config.model_type} of the {who} hands out '
+        'no attention', 'match hidden or relations')
     tell(f'the {who} computes attention in the plain way (eager, not {how}) while it is matched')
 
 # %% ../nbs/15b_matching.ipynb #2253de19
@@ -132,8 +134,8 @@ def check_match(
     for model in (student, teacher): architecture_of(model)
     if 'attention' not in match.kinds: return
     heads = [o.config.num_attention_heads for o in (student, teacher)]
-    if heads[0] != heads[1]: raise CompressionError(f'the student has {heads[0]} heads, the teacher '
-        f'{heads[1]}', 'match hidden or relations')
+    if heads[0] != heads[1]: raise CompressionError(f'the student has {heads[0]} heads, the '
+        f'teacher {heads[1]}', 'match hidden or relations')
     for who,model in (('teacher', teacher), ('student', student)): _see_attention(model, who)
 
 # %% ../nbs/15b_matching.ipynb #e2ba0806

@@ -18,13 +18,14 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/23b_width.ipynb #1ed258d3
-from .architectures import architecture_of, head_columns, head_size, max_tokens, neurons, set_neurons
+from distil_nb.architectures import (architecture_of, head_columns, head_size, max_tokens, neurons,
+    set_neurons)
 from .checkpoints import check_floats
 from .evaluate import evaluating, inputs_of
 from .files import column
 from .labels import problem_of
 from .matching import inside
-from .models import check_layers, keep_layers, new_student, spread_layers
+from .models import keep_layers, new_student, spread_layers
 from .prune import importance, keep_best, prune_parts
 from .tokens import cut_by_length, pad, tokenize
 
@@ -61,31 +62,32 @@ def channel_scores(
 )->Tensor:  # `(channels,)`, higher is more important
     "Mean of |state · gradient|, by channel. Molchanov et al. 2019 (arXiv 1906.10771), section 3.1."
     rows,problem = rows.shuffle(seed).select(range(min(limit, len(rows)))),problem_of(model.config)
-    labels,total = torch.tensor(problem.targets(rows)),0.
+    labels = torch.tensor(problem.targets(rows))
+    total = torch.zeros(model.config.hidden_size)
     encoded = tokenize(rows, tokenizer, max_tokens(model, tokenizer))
     for part in cut_by_length(column(encoded, 'length'), 32):
         batch = pad(inputs_of(encoded, part), tokenizer)
         with quiet(), evaluating(model), inside(model, ('hidden',)) as found:
             loss = problem.label_loss(model(**batch).logits, labels[part]).sum()
         slopes = torch.autograd.grad(loss, found['hidden'])
-        total = total + sum((h*g).abs().sum((0, 1)).detach() for h,g in zip(found['hidden'], slopes))
+        for h,g in zip(found['hidden'], slopes): total += (h*g).detach().abs().sum((0, 1))
     return total/len(rows)
 
 # %% ../nbs/23b_width.ipynb #1b64245f
 def _without_parts(model:PreTrainedModel, tokenizer, rows:Dataset, config)->PreTrainedModel:
     "The model with as many heads and neurons as a configuration says."
     found,old = importance(model, tokenizer, rows),model.config
-    def share(new, whole): return 1 - new/whole
-    return prune_parts(model, keep_best(found['heads'], share(config.num_attention_heads,
-        old.num_attention_heads)), keep_best(found['neurons'], share(neurons(config), neurons(old))))
+    left = dict(heads=config.num_attention_heads/old.num_attention_heads,
+        neurons=neurons(config)/neurons(old))
+    return prune_parts(model, *(keep_best(found[k], 1 - share) for k,share in left.items()))
 
 def _channels(name:str, whole:Tensor, goal:Tensor, keep:Tensor, width:int)->Tensor:
     "Of a tensor, the channels that are kept, wherever it is too wide."
-    for d in range(whole.dim()):
-        if whole.shape[d] == goal.shape[d]: continue
-        if (whole.shape[d], goal.shape[d]) != (width, len(keep)): raise CompressionError(
-            f'{name} has {whole.shape[d]} where {goal.shape[d]} are wanted, and the model is {width} '
-            'wide', 'start from nothing (--student new)')
+    for d,(size,wanted) in enumerate(zip(whole.shape, goal.shape)):
+        if size == wanted: continue
+        if (size, wanted) != (width, len(keep)): raise CompressionError(f'{name} has {size} where '
+            f'{wanted} are wanted, and the model is {width} wide',
+            'start from nothing (--student new)')
         whole = whole.index_select(d, keep)
     return whole
 
@@ -101,7 +103,8 @@ def narrow(
     check_floats(model)
     config = narrow_config(model, width)
     if width == model.config.hidden_size: return copy.deepcopy(model)
-    less,scores = _without_parts(model, tokenizer, rows, config),channel_scores(model, tokenizer, rows)
+    less = _without_parts(model, tokenizer, rows, config)
+    scores = channel_scores(model, tokenizer, rows)
     keep = scores.argsort(descending=True, stable=True)[:width].sort().values
     with quiet(): small = type(model)(config).eval()
     state,wide = less.state_dict(),model.config.hidden_size
@@ -120,19 +123,33 @@ class NarrowPlan:
         layers:int|None=None,  # How many, evenly spaced; all if not said
     ):
         n = teacher.config.num_hidden_layers
-        if layers is not None and not (type(layers) is int and 0 < layers <= n): raise CompressionError(
+        layers = n if layers is None else layers
+        if type(layers) is not int or not 0 < layers <= n: raise CompressionError(
             f'{layers!r} layers are wanted, and the teacher has {n}', f'give 1 to {n}')
-        self.keep,self.width = spread_layers(n, layers or n),width or teacher.config.hidden_size
+        self.keep,self.width = spread_layers(n, layers),teacher.config.hidden_size if width is None else width
         self.model,self.tokenizer = keep_layers(teacher, self.keep),tokenizer
         narrow_config(self.model, self.width)
         self.told = dict(kind=self.kind, width=self.width, layers=len(self.keep))
 
-    def student(self, rows:Dataset): return narrow(self.model, self.tokenizer, rows, self.width)
-    def start(self, data:DatasetDict, settings:Settings):
+    def student(self,
+        rows:Dataset,  # Training rows
+    )->PreTrainedModel:  # Untrained
+        "Cut from the teacher."
+        return narrow(self.model, self.tokenizer, rows, self.width)
+    def start(self,
+        data:DatasetDict,  # With `train`
+        settings:Settings,  # `seed`
+    )->tuple:  # Student, its tokenizer, no task of its own
+        "Make the student."
         set_seed(settings.seed)
         return self.student(data['train']), self.tokenizer, None
 
+# %% ../nbs/23b_width.ipynb #9484f63e
 class NewPlan(NarrowPlan):
     "A student from nothing, in the teacher's shape."
     kind = 'new'
-    def student(self, rows:Dataset): return new_student(narrow_config(self.model, self.width))
+    def student(self,
+        rows:Dataset,  # Are not asked
+    )->PreTrainedModel:  # Random weights
+        "Untrained."
+        return new_student(narrow_config(self.model, self.width))
