@@ -90,7 +90,7 @@ def first_bad(
 
 # %% ../nbs/03z_labels.ipynb #e734d886
 def shown(
-    value,  # Of a cell; bytes hold JSON (see *Files*)
+    value,  # Of a cell; bytes hold JSON (see *Reading files*)
 )->str:  # At most 40 characters
     "A value as a message shows it."
     return value[:40].decode(errors='replace') if isinstance(value, bytes) else repr(value)[:40]
