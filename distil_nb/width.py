@@ -14,13 +14,14 @@ import copy
 from .core import CompressionError, Settings, quiet, set_seed
 import torch
 from datasets import Dataset, DatasetDict
+from fastcore.basics import patch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/23b_width.ipynb #1ed258d3
 from distil_nb.architectures import (architecture_of, head_columns, head_size, max_tokens, neurons,
     set_neurons)
-from .checkpoints import check_floats
+from .checkpoints import check_depth, check_floats, repeat_changes
 from .evaluate import evaluating, inputs_of
 from .files import column
 from .labels import problem_of
@@ -103,11 +104,15 @@ def narrow(
     check_floats(model)
     config = narrow_config(model, width)
     if width == model.config.hidden_size: return copy.deepcopy(model)
+    check_depth(model)
     less = _without_parts(model, tokenizer, rows, config)
     scores = channel_scores(model, tokenizer, rows)
     keep = scores.argsort(descending=True, stable=True)[:width].sort().values
     with quiet(): small = type(model)(config).eval()
+    repeat_changes(small, model)
     state,wide = less.state_dict(),model.config.hidden_size
+    if lost := state.keys() - small.state_dict().keys(): raise CompressionError(
+        f'{min(lost)} has no place in a narrower model', 'start from nothing (--student new)')
     small.load_state_dict({k: _channels(k, state[k], v, keep, wide)
         for k,v in small.state_dict().items()})
     return small.to(model.dtype)
@@ -126,23 +131,28 @@ class NarrowPlan:
         layers = n if layers is None else layers
         if type(layers) is not int or not 0 < layers <= n: raise CompressionError(
             f'{layers!r} layers are wanted, and the teacher has {n}', f'give 1 to {n}')
-        self.keep,self.width = spread_layers(n, layers),teacher.config.hidden_size if width is None else width
-        self.model,self.tokenizer = keep_layers(teacher, self.keep),tokenizer
+        self.width = teacher.config.hidden_size if width is None else width
+        self.model,self.tokenizer = keep_layers(teacher, spread_layers(n, layers)),tokenizer
         narrow_config(self.model, self.width)
-        self.told = dict(kind=self.kind, width=self.width, layers=len(self.keep))
+        self.told = dict(kind=self.kind, width=self.width, layers=layers)
 
-    def student(self,
-        rows:Dataset,  # Training rows
-    )->PreTrainedModel:  # Untrained
-        "Cut from the teacher."
-        return narrow(self.model, self.tokenizer, rows, self.width)
-    def start(self,
-        data:DatasetDict,  # With `train`
-        settings:Settings,  # `seed`
-    )->tuple:  # Student, its tokenizer, no task of its own
-        "Make the student."
-        set_seed(settings.seed)
-        return self.student(data['train']), self.tokenizer, None
+
+# %% ../nbs/23b_width.ipynb #0bb37e37
+@patch
+def student(self:NarrowPlan,
+    rows:Dataset,  # Training rows
+)->PreTrainedModel:  # Untrained
+    "Cut from the teacher."
+    return narrow(self.model, self.tokenizer, rows, self.width)
+
+@patch
+def start(self:NarrowPlan,
+    data:DatasetDict,  # With `train`
+    settings:Settings,  # `seed`
+)->tuple:  # Student, its tokenizer, no task of its own
+    "Make the student."
+    set_seed(settings.seed)
+    return self.student(data['train']), self.tokenizer, None
 
 # %% ../nbs/23b_width.ipynb #9484f63e
 class NewPlan(NarrowPlan):
@@ -152,4 +162,6 @@ class NewPlan(NarrowPlan):
         rows:Dataset,  # Are not asked
     )->PreTrainedModel:  # Random weights
         "Untrained."
-        return new_student(narrow_config(self.model, self.width))
+        model = new_student(narrow_config(self.model, self.width))
+        repeat_changes(model, self.model)
+        return model
