@@ -32,6 +32,7 @@ from .models import check_start, make_student
 from .optimizer import chosen_precision, head_rate
 from .pooling import check_pooling, choose_pooling, pooling_of, trained_pooling
 from .reading import SPLITS
+from .reading import as_read
 from .runs import best_epoch, processes, work_folder
 from .tasks import Classification, Task, split_scores
 from .teacher import check_classes, soft_targets
@@ -126,6 +127,12 @@ def _saved_scores(task:Classification, model:PreTrainedModel, history:list[dict]
     return {split: best[split] for split in ('validation', 'test')}
 
 # %% ../nbs/24_distillation.ipynb #ba1673dc
+def _told_of(data:DatasetDict)->dict:
+    "How many rows there are, and how their files were read, where there were files."
+    how = as_read(data['train'])
+    return {k: len(v) for k,v in data.items()} | (dict(read=how) if how else {})
+
+# %% ../nbs/24_distillation.ipynb #f4659fb4
 def train_and_save(
     student:PreTrainedModel,  # Where to start from, prepared; is copied
     tokenizer:PreTrainedTokenizerBase,  # Its own
@@ -142,7 +149,7 @@ def train_and_save(
 )->dict|tuple[PreTrainedModel,dict]:  # Record; without `out`, the model and the record
     "Train a classifier, and write it with its record."
     task = task or Classification(data, tokenizer, max_tokens(student, tokenizer), settings)
-    record = record | dict(problem=task.problem.kind, rows={k: len(v) for k,v in data.items()})
+    record = record | dict(problem=task.problem.kind, rows=_told_of(data))
     def measured(model, history):  # What is saved, and its epochs
         _set_thresholds(model, task)
         who = 'student' if 'teacher' in record else 'teacher'
