@@ -181,3 +181,27 @@ def test_code_of_a_checkpoint_does_not_run(tmp_path):
             input='y\n'*100, capture_output=True, text=True, env=clean_env(HF_HUB_OFFLINE='1'), cwd=ROOT)
         assert (done.returncode, done.stdout, len(done.stderr.strip().splitlines())) == (2, '', 1), done
     assert not (tmp_path/'ran').exists() and not (tmp_path/'out').exists()
+
+FEW = ['http://a.org/x', 'http://b.org/y', 'http://c.org/z', 'http://d.org/w']*6
+
+@pytest.mark.parametrize('columns,words,said', [
+    (dict(text=FEW, labels=['safe', 'harmless']*12), [], ['harmless, safe', 'safe, phishing']),
+    (dict(text=FEW, labels=[[0], [1]]*12), [], ['row 0', '[0]', '--multi-label']),
+    (dict(text=FEW, labels=[.5, 1.]*12), [], ['row 0', '0.5', 'fractional', '--regression']),
+    (dict(text=FEW, labels=[0, 1]*12), ['--label-column', 'text'], ["'text'", 'text and label']),
+    (dict(text=FEW, other=[*FEW[:7], '', *FEW[8:]], labels=[0, 1]*12), ['--pair-column', 'other'], ['row 7', 'empty'])])
+def test_labels_and_pairs(run, tmp_path, columns, words, said):
+    data = write(tmp_path/'d.jsonl', [dict(zip(columns, o)) for o in zip(*columns.values())])
+    refused(run, tmp_path, distil(data, tmp_path/'out', *words), *said)
+
+@pytest.mark.parametrize('bad', ['NaN', 'Infinity'])
+def test_targets_that_are_no_numbers(run, tmp_path, bad):
+    data = tmp_path/'d.jsonl'
+    data.write_text('\n'.join(f'{{"text": "{t}", "labels": {bad if i == 3 else i/2}}}' for i,t in enumerate(FEW)) + '\n')
+    refused(run, tmp_path, ['train-teacher', '--data', data, '--base', 'sample', '--out', tmp_path/'out', '--regression'], 'row 3', {'NaN': 'missing', 'Infinity': 'inf'}[bad])
+
+@pytest.mark.parametrize('words,said', [(['--encoding', 'utf-99'], ['utf-99']), (['--delimiter', '|'], ['d.csv', '|']), (['--student-width', '60'], ['60', '32, 64']), (['--student-layers', '9'], ['9', '1 to 4']),
+    (['--match', 'colour'], ['colour', 'hidden, attention, relations']), (['--match-weight', '-1', '--match', 'hidden'], ['-1']), (['--student', 'static', '--match', 'relations'], ['static', 'no layers'])])
+def test_reading_and_students(run, tmp_path, words, said):
+    pd.DataFrame(GOOD).to_csv(tmp_path/'d.csv', index=False)
+    refused(run, tmp_path, distil(tmp_path/'d.csv', tmp_path/'out', *words), *said)
