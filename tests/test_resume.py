@@ -6,6 +6,7 @@ import distil_nb.distillation as distillation
 from conftest import on_two_processes
 from distil_nb.core import Settings
 from distil_nb.data import load_data
+from distil_nb.matching import Match
 from distil_nb.qat import train_quantized
 from distil_nb.quantize import SCHEMES
 from distil_nb.sparsify import Sparsity, train_sparse
@@ -13,6 +14,7 @@ from distil_nb.sparsify import Sparsity, train_sparse
 QUICK = Settings(epochs=2, accumulate=2)
 STEPS = dict(
     distil=lambda data, out, **how: distillation.distil('sample', data, out, settings=QUICK, **how),
+    matched=lambda data, out, **how: distillation.distil('sample', data, out, student='new', settings=QUICK, sizes=dict(width=64, layers=2), match=Match(('hidden', 'relations')), **how),
     teacher=lambda data, out, **how: distillation.train_teacher('sample', data, out, QUICK, **how),
     quantized=lambda data, out, **how: train_quantized('sample', data, out, SCHEMES['weight-int4'], 'sample', QUICK, **how),
     sparse=lambda data, out, **how: train_sparse('sample', data, out, Sparsity(.8, movement=True), 'sample', QUICK, **how))
