@@ -18,7 +18,7 @@ demo: .venv/ready  ## the whole story on generated data; results in $(OUT)
 
 test: .venv/ready  ## notebooks, then what a cell cannot test
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2 --timing  # two notebooks at a time, a core each
-	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile  # two files at a time
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # two files at a time, the long ones not last
 
 lab: .venv/ready  ## JupyterLab on the chapters
 	$(BIN)/jupyter lab --notebook-dir nbs
