@@ -7,7 +7,7 @@ import pytest
 
 from distil_nb.core import Settings
 
-N = dict(data=80, config=50, tokenizer=35, weights=35, onnx=20, cache=15, kept=15)
+N = dict(data=110, config=70, tokenizer=50, weights=50, onnx=30, cache=20, kept=20)
 LIMIT = 20  # seconds for one command
 ROWS = [dict(text=f'http://{"ab"[i%2]}{i}.example/login', labels=i%2) for i in range(24)]
 ODD = [None, True, False, 0, -1, 1, 2**31, 2**63, 10**30, 1e308, .5, '', ' ', '0', 'x', 'nan', [], [0], [[1, 2]], {}, dict(a=1), '\u2028', '\x00', '\x1b[31m', '\ufeff', 'a\nb']
