@@ -19,16 +19,13 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/33_width.ipynb #1ed258d3
-from distil_nb.architectures import (architecture_of, head_columns, head_size, max_tokens, neurons,
+from distil_nb.architectures import (architecture_of, head_columns, head_size, neurons,
     set_neurons)
 from .checkpoints import check_depth, check_floats, repeat_changes
-from .evaluate import evaluating, inputs_of
-from .files import column
-from .labels import problem_of
+from .evaluate import evaluating
 from .matching import inside
 from .models import keep_layers, new_student, spread_layers
-from .prune import importance, keep_best, prune_parts
-from .tokens import cut_by_length, pad, tokenize
+from .prune import importance, keep_best, prune_parts, sampled_losses
 
 # %% ../nbs/33_width.ipynb #6f61927d
 def _check_width(model:PreTrainedModel, width:int):
@@ -62,17 +59,13 @@ def channel_scores(
     seed:int=0,  # Of the draw
 )->Tensor:  # `(channels,)`, higher is more important
     "Mean of |state · gradient|, by channel. Molchanov et al. 2019 (arXiv 1906.10771), section 3.1."
-    rows,problem = rows.shuffle(seed).select(range(min(limit, len(rows)))),problem_of(model.config)
-    labels = torch.tensor(problem.targets(rows))
     total = torch.zeros(model.config.hidden_size)
-    encoded = tokenize(rows, tokenizer, max_tokens(model, tokenizer))
-    for part in cut_by_length(column(encoded, 'length'), 32):
-        batch = pad(inputs_of(encoded, part), tokenizer)
-        with quiet(), evaluating(model), inside(model, ('hidden',)) as found:
-            loss = problem.label_loss(model(**batch).logits, labels[part]).sum()
-        slopes = torch.autograd.grad(loss, found['hidden'])
+    loss,parts = sampled_losses(model, tokenizer, rows, limit, seed)
+    for part in parts:
+        with quiet(), evaluating(model), inside(model, ('hidden',)) as found: paid = loss(part)
+        slopes = torch.autograd.grad(paid, found['hidden'])
         for h,g in zip(found['hidden'], slopes): total += (h*g).detach().abs().sum((0, 1))
-    return total/len(rows)
+    return total/sum(map(len, parts))
 
 # %% ../nbs/33_width.ipynb #1b64245f
 def _without_parts(model:PreTrainedModel, tokenizer, rows:Dataset, config)->PreTrainedModel:
