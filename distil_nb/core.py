@@ -96,7 +96,7 @@ class Settings:
     schedule:str='linear'  # How the learning rate falls: constant, linear or cosine
     warmup:float=.1  # Share of the steps in which the learning rate rises from 0, from 0 to 1
     clip:float=1.  # Longest gradient (Euclidean); 0 for no limit
-    keep:str='best'  # Which epoch is the result: best (by the score on validation) or last
+    keep:str='last'  # Which epoch is the result: last, or best (by the score on validation)
     class_weights:str='none'  # none, or balanced: all classes count the same, rare ones too
     accumulate:int=1  # Batches that make one step of the optimizer
     precision:str='auto'  # Of products: no, bf16, fp16, or auto (bf16 where hardware multiplies it)
@@ -105,7 +105,7 @@ class Settings:
     def __post_init__(self): check_settings(self)
 
 # %% ../nbs/00_core.ipynb #86a6e9b8
-_CHOICES = dict(schedule=('constant', 'linear', 'cosine'), keep=('best', 'last'),
+_CHOICES = dict(schedule=('constant', 'linear', 'cosine'), keep=('last', 'best'),
     class_weights=('none', 'balanced'), precision=('auto', 'no', 'bf16', 'fp16'))
 _RANGES = dict(lr=(0, math.inf), temperature=(.01, 1000), alpha=(0, 1), warmup=(0, 1),
     clip=(0, math.inf))

@@ -33,7 +33,7 @@ from .optimizer import chosen_precision, head_rate
 from .pooling import check_pooling, choose_pooling, pooling_of, trained_pooling
 from .reading import SPLITS
 from .reading import as_read
-from .runs import best_epoch, processes, work_folder
+from .runs import best_epoch, processes, told_of_kept, work_folder
 from .tasks import Classification, Task, split_scores
 from .teacher import check_classes, soft_targets
 from .train import run_task
@@ -155,7 +155,8 @@ def train_and_save(
         who = 'student' if 'teacher' in record else 'teacher'
         found = {who: _saved_scores(task, model, history, finish is not None)}
         if 'teacher_logits' in data['test'].column_names: found['teacher'] = split_scores(data)
-        return dict(scores=found) | (counted(model) if counted else {})
+        kept = told_of_kept(history, settings.keep, task.rank)
+        return dict(scores=found, kept=kept) | (counted(model) if counted else {})
     return save_task(student, task, settings, out, overwrite, resume, report, finish, measured,
         record)
 

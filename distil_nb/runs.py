@@ -6,10 +6,10 @@ Docs: https://distil-nb.github.io/distil_nb/runs.html.md"""
 
 # %% auto #0
 __all__ = ['tensors_fingerprint', 'weights_fingerprint', 'save_state', 'read_state', 'load_state', 'processes', 'work_folder',
-           'by_accuracy', 'best_epoch', 'history_table', 'history_chart', 'check_tracker', 'log_to']
+           'by_accuracy', 'best_epoch', 'told_of_kept', 'history_table', 'history_chart', 'check_tracker', 'log_to']
 
 # %% ../nbs/18_runs.ipynb #910d96fa
-import hashlib, json, shutil, sys
+import hashlib, json, math, shutil, sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from .writing import atomic_path
 
 # %% ../nbs/18_runs.ipynb #be1fa430
-from .scores import SHOWN, main_score, shown_score
+from .scores import SHOWN, main_score, shown_score, standard_error
 
 # %% ../nbs/18_runs.ipynb #2306e44c
 def tensors_fingerprint(
@@ -196,11 +196,25 @@ def by_accuracy(
 # %% ../nbs/18_runs.ipynb #f55724e1
 def best_epoch(
     history:list[dict],  # Epochs so far
-    keep:str='best',  # `best` or `last`
+    keep:str='last',  # `last` or `best`
     rank:Callable[[dict],tuple]=by_accuracy,  # From a record to what is compared
 )->dict:  # The one to keep; the later one among equals
-    "The highest rank wins."
+    "The last, or that of the highest rank."
     return history[-1] if keep == 'last' else max(reversed(history), key=rank)
+
+# %% ../nbs/18_runs.ipynb #f9ee9580
+def told_of_kept(
+    history:list[dict],  # Of a classifier
+    keep:str='last',  # As for `best_epoch`
+    rank:Callable[[dict],tuple]=by_accuracy,  # As for `best_epoch`
+)->dict:  # `epoch`; for `best` of classes also its `lead` over the last, and that in `standard_errors`
+    "Which epoch is the result, and how much of that is luck."
+    kept,last = (best_epoch(history, o, rank)['validation'] for o in (keep, 'last'))
+    found = dict(epoch=best_epoch(history, keep, rank)['epoch'])
+    if keep == 'last' or main_score(kept) != 'accuracy': return found
+    errors = [standard_error(o['accuracy'], o['n']) for o in (kept, last)]
+    lead = kept['accuracy'] - last['accuracy']
+    return found | dict(lead=lead, standard_errors=lead/math.hypot(*errors) if lead else 0.)
 
 # %% ../nbs/18_runs.ipynb #8b599a4a
 def _table_row(record:dict, teacher:dict|None)->dict:

@@ -98,14 +98,27 @@ _SLOTS |= dict(
 )
 
 # %% ../nbs/02_sample.ipynb #f8c920ed
-_SLOTS |= dict(
-    brand='''adobe airbnb alibaba amazon amex apple att bankofamerica barclays binance blockchain
-        booking chase citibank coinbase dhl discover docusign dropbox ebay facebook fedex google
-        halifax hotmail hsbc icloud ing instagram linkedin lloyds mastercard microsoft natwest
-        netflix nordea office365 onedrive orange outlook paypal playstation postbank rabobank roblox
-        santander skype spotify steam swisscom telegram tesco twitter ubs ups usbank usps verizon
-        visa vodafone walmart wellsfargo whatsapp yahoo zoom'''.split(),
-)
+_FAMOUS = '''adobe airbnb alibaba amazon amex apple att bankofamerica barclays binance blockchain
+    booking chase citibank coinbase dhl discover docusign dropbox ebay facebook fedex google
+    halifax hotmail hsbc icloud ing instagram linkedin lloyds mastercard microsoft natwest
+    netflix nordea office365 onedrive orange outlook paypal playstation postbank rabobank roblox
+    santander skype spotify steam swisscom telegram tesco twitter ubs ups usbank usps verizon
+    visa vodafone walmart wellsfargo whatsapp yahoo zoom'''.split()
+
+# %% ../nbs/02_sample.ipynb #9ce2493a
+_RARE = '''absa accor adp aib airfrance alaskaair allegro americanexpress anz aol argos asb asos avast axa
+    bancolombia bankia bbva bestbuy bmo bnpparibas bpost bradesco britishairways bt caixa
+    capitalone cetelem charter cibc citi colissimo commbank correos costco cox creditagricole
+    danskebank deutschebank edf emirates etisalat etrade fedex fidelity fifththird fnb free gmail
+    gls gmx gucci huntington hermes hulu ikea infomaniak inps instacart intesa itau kaiser keybank
+    kraken kucoin laposte ledger line lufthansa mandtbank mcafee mercadolibre meta metamask mizuho
+    monzo mufg nab nationwide navyfederal nedbank nexi nike nubank opensea ourtime ovh pancakeswap
+    pnc posteitaliane poste rakuten regions revolut royalmail sagepay salesforce santanderbank
+    schwab scotiabank sfr shopify skrill smbc snapchat societegenerale standardbank stripe
+    suntrust synchrony tdbank telekom tiktok tmobile trustwallet truist uber unicredit usaa venmo
+    viabcp vinted virginmedia vodacom volksbank westernunion westpac wetransfer xfinity xbox
+    yandex zelle zimbra'''.split()
+_SLOTS['brand'] = 3*_FAMOUS + _RARE
 
 # %% ../nbs/02_sample.ipynb #bba24c4e
 _SLOTS |= dict(
@@ -127,6 +140,23 @@ _SLOTS |= dict(
         cisco.com ibm.com indeed.com slideshare.net answers.com wikihow.com investopedia.com
         pcmag.com'''.split(),
 )
+
+# %% ../nbs/02_sample.ipynb #84dd7457
+_SLOTS['known'] += '''weather.com cnn.com bbc.com espn.com yelp.com tripadvisor.com goodreads.com npr.org time.com
+    wired.com economist.com nationalgeographic.com khanacademy.org coursera.org harvard.edu
+    berkeley.edu cam.ac.uk ox.ac.uk cornell.edu nih.gov cdc.gov europa.eu un.org worldbank.org
+    loc.gov census.gov allrecipes.com foodnetwork.com epicurious.com rottentomatoes.com
+    metacritic.com last.fm discogs.com allmusic.com bandcamp.com soundcloud.com vimeo.com
+    flickr.com deviantart.com instructables.com howstuffworks.com about.com ehow.com
+    livestrong.com mayoclinic.org drugs.com medscape.com sciencedirect.com springer.com jstor.org
+    arxiv.org plos.org acm.org ieee.org sourceforge.net bitbucket.org debian.org ubuntu.com
+    kernel.org apache.org postgresql.org php.net perl.org ruby-lang.org rust-lang.org golang.org
+    nodejs.org jquery.com drupal.org joomla.org zillow.com trulia.com realtor.com autotrader.com
+    kbb.com edmunds.com monster.com glassdoor.com craigslist.org gumtree.com zdnet.com
+    techcrunch.com engadget.com theverge.com arstechnica.com slashdot.org makeuseof.com
+    lifehacker.com gizmodo.com kotaku.com ign.com gamespot.com gamefaqs.com steamcommunity.com
+    chess.com usatoday.com latimes.com washingtonpost.com reuters.com bloomberg.com cnbc.com
+    marketwatch.com nasdaq.com fool.com'''.split()
 
 # %% ../nbs/02_sample.ipynb #6e47155a
 _SLOTS |= dict(
@@ -184,13 +214,35 @@ _SLOTS |= dict(
     email=['{name}@{site}','{name}.{name}@{site}','info@{site}'],
 )
 
+# %% ../nbs/02_sample.ipynb #bb2c9548
+def _junk(
+    rng:random.Random,  # Source of chance
+)->str:                 # One to seven letters, perhaps a number behind them
+    "Type something."
+    letters = ''.join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(1, 7)))
+    return letters + rng.choice(['', '', '1', '2', '12'])
+
+# %% ../nbs/02_sample.ipynb #5bd13a76
+_SLOTS['junk'] = _junk
+_SLOTS['file'] += 4*['{junk}']
+_SLOTS |= dict(
+    dir=['{folder}']*3+['{junk}']*2+['{word}','{name}','{folder}-{word}','{lure}_{lure}',
+        '{word}-{lure}','{Lure}','{Brand}','{junk}_{junk}','wp-content','wp-admin','wp-includes',
+        'wp-content/plugins','wp-includes/js'],
+    end=['{page}']*3+['','','{junk}','{code}','{hex}','{lure}','{lure}/','{word}-{number}/',
+        '{junk}.html','{junk}.php'],
+    own=['{away}']*6+['www.{site}','{name}{number}.{tld}','{name}.{name}.{site}','{name}-{word}.{tld}'],
+    bet=['bet{word}','{name}bet','casino{word}','{name}casino','{word}bahis','{name}bahis',
+        '{word}slot'],
+)
+
 # %% ../nbs/02_sample.ipynb #8ef5e49a
 _SAFE = dict(
     homepage=(29, ['{http}{www}{site}/']*6+['{http}{www}{site}','{http}{kind}.{site}/']),
-    article=(28, ['{http}{www}{site}/{section}/{slug}/','{http}{www}{site}/{slug}{ext}',
+    article=(29, ['{http}{www}{site}/{section}/{slug}/','{http}{www}{site}/{slug}{ext}',
         '{http}{www}{site}/{section}/{slug}{ext}','{http}{www}{site}/{section}/{slug}/{slug}/',
         '{http}{www}{site}/{year}/{month}/{slug}/','{http}{www}{site}/{title}{ext}',
-        '{http}{www}{site}/{section}/{number}/{slug}']),
+        '{http}{www}{site}/{section}/{number}/{slug}','{http}{section}.{site}/{slug}']),
     reference=(15, ['{http}www.{known}/{section}/{slug}','{http}www.{known}/{section}/{slug}{ext}',
         '{http}{word}.{known}/{section}/{title}','https://en.wikipedia.org/wiki/{title}',
         'https://{known}/{section}/{slug}-{number}']),
@@ -198,9 +250,10 @@ _SAFE = dict(
 
 # %% ../nbs/02_sample.ipynb #f419977a
 _SAFE |= dict(
-    document=(7, ['{http}{www}{site}/{section}/{slug}.pdf',
+    document=(6, ['{http}{www}{site}/{section}/{slug}.pdf',
         '{http}{www}{site}/wp-content/uploads/{year}/{month}/{slug}.pdf',
-        '{http}{www}{site}/files/{year}/{title}.pdf','{http}{www}{site}/images/{slug}.pdf']),
+        '{http}{www}{site}/files/{year}/{title}.pdf','{http}{www}{site}/images/{slug}.pdf',
+        'http://{word}.{name}.edu/~{name}/{title}.pdf']),
     blog=(8, ['{http}{host}.{blog}/','{http}{host}.{blog}',
         '{http}{host}.{blog}/{year}/{month}/{slug}.html','{http}{host}.{free}/']),
     profile=(3, ['https://www.facebook.com/{host}/','https://www.youtube.com/watch?v={code}',
@@ -211,9 +264,11 @@ _SAFE |= dict(
 _SAFE |= dict(
     login=(5, ['https://www.{brand}.com/{section}/{lure}','https://{lure}.{brand}.com/',
         'https://{www}{brand}.com/{section}/{slug}','https://{lure}.{site}/',
-        '{http}{www}{site}/{lure}.php','{http}{www}{site}/{lure}/']),
+        '{http}{www}{site}/{lure}.php','{http}{www}{site}/{lure}/',
+        'https://www.{brand}.com/{lure}/{lure}?id={hex}']),
     query=(3, ['{http}{www}{site}/{section}.php?id={number}',
         '{http}{www}{site}/index.php?{section}={number}',
+        '{http}{www}{site}/index.php?option={word}&id={number}',
         'https://www.{known}/{section}?q={word}&hl=en',
         '{http}{www}{site}/{section}{ext}?{section}={slug}&id={number}']),
     share=(2, ['https://docs.google.com/{section}/d/{base64}/edit','https://{short}/{code}',
@@ -222,40 +277,42 @@ _SAFE |= dict(
 
 # %% ../nbs/02_sample.ipynb #c2d355d6
 _PHISHING = dict(
-    hacked=(28, ['{http}{away}/{folder}/{folder}/{brand}/{page}','{http}{away}/{folder}/{page}',
-        '{http}{away}/{folder}/{folder}/{page}','{http}{away}/{name}/{name}/{page}',
-        '{http}{away}/{folder}/{folder}/{folder}/{name}/{page}','{http}{away}/{lure}/',
-        '{http}{away}/{Brand}/{lure}/{page}','{http}{away}/{folder}/{lure}/{hex}/',
-        '{http}{away}/{page}']),
+    hacked=(31, ['{http}{own}/{dir}/{dir}/{brand}/{end}','{http}{own}/{dir}/{end}',
+        '{http}{own}/{dir}/{dir}/{end}','{http}{own}/{dir}/{dir}/{end}',
+        '{http}{own}/{dir}/{dir}/{dir}/{end}','{http}{own}/{dir}/{dir}/{dir}/{dir}/{end}',
+        '{http}{own}/{dir}/','{http}{own}/{dir}/{slug}/{end}','{http}{own}/{Brand}/{lure}/{end}',
+        '{http}{own}/{dir}/{lure}/{hex}/','{http}{own}/{end}','{http}{www}{site}/{dir}/{dir}/{end}']),
 )
 
 # %% ../nbs/02_sample.ipynb #2b47cd5a
 _PHISHING |= dict(
-    kit=(22, ['{http}{away}/{lure}/{brand}/{hex}/{page}',
-        '{http}{away}/{page}?cmd=_{lure}&id={blob}&session={blob}',
-        '{http}{away}/{page}?{lure}={blob}','{http}{away}/{folder}/{folder}/{page}?email={email}',
-        '{http}{away}/{lure}/?{lure}={blob}&{lure}={blob}',
-        '{http}{away}/{folder}/{name}/{blob}/{page}',
-        '{http}{away}/{page}?{lure}={blob}{blob}{blob}{blob}{blob}&email={email}']),
+    kit=(19, ['{http}{own}/{lure}/{brand}/{hex}/{end}',
+        '{http}{own}/{page}?cmd=_{lure}&id={blob}&session={blob}',
+        '{http}{own}/{dir}/{page}?{lure}={blob}','{http}{own}/{dir}/{dir}/{page}?email={email}',
+        '{http}{own}/{lure}/?{lure}={blob}&{lure}={blob}',
+        '{http}{own}/{dir}/{dir}/?{lure}_{lure}={blob}','{http}{own}/{dir}/{name}/{blob}/{end}',
+        '{http}{own}/{page}?{lure}={blob}{blob}{blob}{blob}{blob}&email={email}']),
 )
 
 # %% ../nbs/02_sample.ipynb #63a89adf
 _PHISHING |= dict(
-    subdomain=(14, ['{http}{brand}.com.{site}/{lure}/',
+    subdomain=(16, ['{http}{brand}.com.{site}/{lure}/',
         '{http}{lure}.{brand}.com.{site}/ap/{code}/?cmd=_{lure}&id={hex}',
-        '{http}{brand}.{site}/{page}','{http}{lure}-{brand}.{site}/',
-        '{http}www.{brand}.com-{lure}.{site}/{page}','{http}{lure}.{lure}.{site}/{hex}']),
-    lookalike=(14, ['{http}{brand}-{lure}-{name}.{tld}/','{http}www.{fake}{kind}.{tld}/',
-        '{http}{lure}-{brand}{number}.{tld}/{page}','{http}www.{fake}{name}.{tld}/',
-        '{http}{fake}-{lure}-{lure}.{tld}/{lure}','{http}{brand}{lure}{lure}.{tld}',
-        '{http}{lure}-{lure}-{name}.{tld}/{page}']),
+        '{http}{brand}.{own}/{end}','{http}{lure}-{brand}.{site}/',
+        '{http}{lure}.{brand}.{own}/{end}','{http}www.{brand}.com-{lure}.{site}/{page}',
+        '{http}{lure}.{lure}.{site}/{hex}']),
+    lookalike=(13, ['{http}{brand}-{lure}-{name}.{tld}/','{http}www.{fake}{kind}.{tld}/',
+        '{http}{lure}-{brand}{number}.{tld}/{end}','{http}www.{fake}{name}.{tld}/',
+        '{http}www.{fake}.{tld}/','{http}{fake}-{lure}-{lure}.{tld}/{lure}',
+        '{http}{brand}{lure}{lure}.{tld}','{http}{lure}-{lure}-{name}.{tld}/{end}']),
 )
 
 # %% ../nbs/02_sample.ipynb #3c1f1d04
 _PHISHING |= dict(
-    free=(12, ['{http}{name}{number}.{free}/','{http}{brand}-{lure}-{name}.{free}/',
-        '{http}{name}-{lure}.{free}/{page}','{http}{lure}{number}.{free}/',
-        'https://{number}-dot-{name}.{free}/{page}','http://{name}{name}.{free}']),
+    free=(11, ['{http}{name}{number}.{free}/','{http}{brand}-{lure}-{name}.{free}/',
+        '{http}{bet}.{free}/','http://{bet}{number}.blogspot.com/',
+        '{http}{name}-{lure}.{free}/{end}','{http}{lure}{number}.{free}/',
+        'https://{number}-dot-{name}.{free}/{end}','http://{name}{name}.{free}']),
     service=(5, ['https://docs.google.com/forms/d/e/{base64}/viewform','https://{short}/{code}',
         'https://sites.google.com/view/{lure}-{name}/home',
         'https://{name}-my.sharepoint.com/:o:/g/{base64}?e={code}',

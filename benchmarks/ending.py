@@ -1,0 +1,52 @@
+"""Is a pool worth it with the defaults, and which epoch should be the result? On somebody's own data and teacher.
+
+Usage: python benchmarks/ending.py --data DATA --teacher FOLDER --unlabeled FILE [--layers 0,2,5] [--seeds 0,1,2] [--json] [--out FILE]
+
+For each seed the student is distilled with and without the texts that have no label, with the defaults. Validation and
+test are scored together, for nothing is chosen: the last epoch is the result. What the best epoch by validation would
+have had on test is read from the same runs."""
+import json
+
+from distil_nb.core import Settings
+import numpy as np
+from common import earlier, interval, numbers, parser, with_models
+from datasets import DatasetDict
+from distil_nb.commands import load_rows
+from distil_nb.distillation import distil
+from distil_nb.evaluate import machine, split_logits
+from distil_nb.files import column
+from distil_nb.runs import best_epoch, told_of_kept
+from distil_nb.writing import write_json
+
+HELD = 'validation', 'test'
+
+def run(teacher:str, data, layers:list[int], seed:int)->dict:
+    "One student: which held-out rows are right, and what its epochs scored."
+    made,record = distil(teacher, data, keep=layers, settings=Settings(seed=seed))
+    own = record.pop('tokenizer', None) or TOKENIZER
+    hits = [split_logits(made, TOKENIZER, data[o]).argmax(-1) == column(data[o], 'labels') for o in HELD]
+    history = record['history']
+    return dict(hits=np.concatenate(hits).astype(int).tolist(), epochs=[{o: e[o]['accuracy'] for o in HELD} for e in history],
+        best=told_of_kept(history, 'best') | dict(test=best_epoch(history, 'best')['test']['accuracy']), last=dict(test=history[-1]['test']['accuracy']))
+
+if __name__ == '__main__':
+    p = with_models(parser(__doc__))
+    p.add_argument('--unlabeled', required=True)
+    p.add_argument('--layers', type=numbers, default=[0, 2, 5])
+    p.add_argument('--seeds', type=numbers, default=[0, 1, 2])
+    a = p.parse_args()
+    from distil_nb.checkpoints import load_checkpoint
+    _,TOKENIZER = load_checkpoint(a.teacher)
+    both = {'pool': load_rows(a.data, unlabeled=a.unlabeled), 'no pool': load_rows(a.data)}
+    found = earlier(a.out) or dict(machine=machine(), layers=a.layers, rows={k: len(v) for k,v in both['pool'].items()})
+    runs = found.setdefault('runs', {k: {} for k in both})
+    for seed in a.seeds:
+        for name,data in both.items():
+            if str(seed) in runs[name]: continue
+            runs[name][str(seed)] = run(a.teacher, data, a.layers, seed)
+            print(name, seed, runs[name][str(seed)]['epochs'], flush=True)
+            if a.out: write_json(found, a.out, overwrite=True)
+    hits = {k: np.array([o['hits'] for o in v.values()]) for k,v in runs.items()}
+    found['pool against no pool'] = interval(hits['pool'], hits['no pool'])
+    if a.out: write_json(found, a.out, overwrite=True)
+    print(json.dumps(found) if a.json else found['pool against no pool'])
