@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: demo test lab docs bench prepare outputs mutants
+.PHONY: demo test lab docs bench prepare outputs mutants teacher
 .DEFAULT_GOAL := demo
 
 # The stamp is written last, so an interrupted installation is not taken for a finished one.
@@ -42,3 +42,7 @@ bench: .venv/ready  ## speed beside what a user would pick instead
 
 mutants: .venv/ready  ## lines that carry an idea are changed one at a time: a test has to notice each
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
+
+teacher: .venv/ready  ## make the two small models of the package again: the sample's teacher (half an hour), then its student
+	$(BIN)/python tools/sample_models.py teacher
+	$(BIN)/python tools/sample_models.py student

@@ -7,7 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/commands.html.md"""
 # %% auto #0
 __all__ = ['Columns', 'load_rows', 'problem_at', 'layer_numbers', 'check_apart', 'hand_over', 'planned_scheme',
            'check_quantizing', 'quantize_model', 'check_cuts', 'planned_zeros', 'prune_model', 'cut', 'sparsify_model',
-           'prune_and_recover', 'measure_model', 'predict_texts', 'demo_students', 'demo_results']
+           'prune_and_recover', 'measure_model', 'predict_texts', 'demo_students', 'demo_smaller', 'demo_results']
 
 # %% ../nbs/45_commands.ipynb #2935ea61
 import tempfile
@@ -348,12 +348,14 @@ def predict_texts(
     return [a | b for a,b in zip(asked, said)]
 
 # %% ../nbs/45_commands.ipynb #5aa0af65
-def _demo_student(folder:Path, alpha:float, seed:int, report)->dict:
-    "Half of the sample's teacher, trained on the sample."
-    from distil_nb.data import load_data
-    from distil_nb.distillation import distil
-    settings = Settings(alpha=alpha, seed=seed)
-    return distil('sample', load_data('sample'), folder, settings=settings, report=report)
+def _demo_rows(seed:int):
+    "The sample with its pool; while training, 450 rows of what is held out are enough."
+    from distil_nb.data import DatasetDict, few_held_out, load_data, sample_pool
+    return DatasetDict(few_held_out(load_data('sample', seed=seed)), unlabeled=sample_pool(seed))
+
+def _without_pool(rows):
+    "The labelled splits."
+    return type(rows)({k: v for k,v in rows.items() if k != 'unlabeled'})
 
 # %% ../nbs/45_commands.ipynb #4cb842e4
 def demo_students(
@@ -361,25 +363,50 @@ def demo_students(
     seed:int=0,  # Of everything
     say=print,  # Is told what is being trained
     report=None,  # Is told of each epoch
+    epochs:int=2,  # Over labelled rows and pool
 )->dict[str,dict]:  # Record of each
-    "Train the same student from the same start, with the teacher and on labels only."
+    "Train the same student from nothing, with the teacher, and as many steps on labels alone."
+    from distil_nb.distillation import distil
+    rows = _demo_rows(seed)
+    alone,n = _without_pool(rows),len(rows['train'])
+    longer = round(epochs*(n + len(rows['unlabeled']))/n)  # as many steps
+    runs = {'student': (rows, .5, epochs), 'labels-only': (alone, 0., longer)}
     records = {}
-    for name,alpha in (('student', .5), ('labels-only', 0.)):
+    for name,(data,alpha,passes) in runs.items():
         say(f'training {name}')
-        records[name] = _demo_student(folder/name, alpha, seed, report)
+        how = Settings(alpha=alpha, seed=seed, lr=5e-4, epochs=passes)
+        records[name] = distil('sample', data, folder/name, student='new', settings=how,
+            sizes=dict(layers=2), report=report)
     return records
+
+# %% ../nbs/45_commands.ipynb #8d174545
+def demo_smaller(
+    folder:Path,  # With the student
+    seed:int=0,  # Of everything
+    report=None,  # Is told of each epoch
+)->dict[str,dict]:  # Record of each
+    "Cut the student and train it a little, then round what is left."
+    from distil_nb.data import few_held_out, load_data
+    rows = few_held_out(load_data('sample', seed=seed))
+    how = Settings(epochs=1, lr=3e-4, seed=seed)
+    cuts = dict(layers=0, heads=0., neurons=.5, anywhere=False, vocabulary=False)
+    pruned = prune_and_recover(str(folder/'student'), rows, str(folder/'pruned'), cuts,
+        teacher='sample', settings=how, how=(False, False, report))
+    small = quantize_model(folder/'pruned', 'weight-int4', folder/'pruned-int4')
+    return {'pruned': pruned, 'pruned-int4': small}
 
 # %% ../nbs/45_commands.ipynb #a5c251a2
 def demo_results(
     folder:Path,  # With the checkpoints of the demo
-    seed:int=0,  # Of the baseline
-)->list[dict]:  # One record per model, on the test split
+    seed:int=0,  # Of the sample and the baseline
+)->list[dict]:  # One record per model
     "Measure all that the demo made, and the baseline, on equal terms."
     from distil_nb.data import load_data
     from distil_nb.baselines import tfidf_baseline
     from distil_nb.evaluate import measure
-    data = load_data('sample')
+    data = load_data('sample', seed=seed)
     classify,count,size = tfidf_baseline(data['train'], seed)
-    results = [measure('TF-IDF', classify, data['test'], 'sample', parameters=count, size=size)]
-    names = 'labels-only', 'student', 'teacher'
-    return results + [measure_model(folder/o, 'sample') for o in names]
+    results = [measure('TF-IDF', classify, data['test'], parameters=count, size=size)]
+    names = 'labels-only', 'student', 'teacher', 'pruned', 'pruned-int4'
+    results += [measure_model(folder/o, data['test']) for o in names]
+    return [o | dict(data='sample') for o in results]
