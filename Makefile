@@ -24,6 +24,7 @@ lab: .venv/ready  ## JupyterLab on the chapters
 	$(BIN)/jupyter lab --notebook-dir nbs
 
 prepare: .venv/ready  ## export, clean, README, checks
+	for f in benchmarks/*.json; do cp $$f distil_nb/records/bench-$$(basename $$f); done  # records travel with the package
 	$(BIN)/nbdev-export
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/readme.py
