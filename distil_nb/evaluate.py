@@ -327,9 +327,10 @@ def _draw_dots(ax, results:list, x:np.ndarray, y:np.ndarray, points:np.ndarray, 
     area = [25 + 275*o/slowest if o else 60 for o in times]
     for i in sorted(range(len(results)), key=lambda i: -area[i]):
         r = results[i]
-        if 'accuracy' in r: ax.errorbar(where[i, 0], y[i], 100*standard_error(r['accuracy'], r['n']),
-            color=colours[i], capsize=3, lw=1)
-        ax.scatter(*where[i], s=area[i], facecolor=colours[i] + '60', edgecolor=colours[i], zorder=3)
+        error = 100*standard_error(r['accuracy'], r['n']) if 'accuracy' in r else 0
+        ax.errorbar(where[i, 0], y[i], error, color=colours[i], capsize=3*bool(error), lw=1)
+        pale = colours[i] + '60'
+        ax.scatter(*where[i], s=area[i], facecolor=pale, edgecolor=colours[i], zorder=3)
 
 # %% ../nbs/14_evaluate.ipynb #83ce987f
 def results_chart(
