@@ -114,8 +114,9 @@ import json, sys
 from distil_nb.checkpoints import load_checkpoint
 from distil_nb.evaluate import classifier, peak_growth
 source,texts,size = json.load(sys.stdin)
+texts = [o if isinstance(o, str) else tuple(o) for o in texts]
 classify = classifier(*load_checkpoint(source), **size)
-classify(texts[:1])
+classify(['a' if isinstance(texts[0], str) else ('a', 'a')])
 print(json.dumps(peak_growth(lambda: classify(texts))))
 """
 
