@@ -311,13 +311,17 @@ def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str]):
     "Each dot's name beside it, with a line where it stands further off."
     scale = ax.figure.dpi/72
     sizes = [(scale*a, scale*b) for a,b in map(_text_size, labels)]
-    frame = tuple(ax.get_window_extent().extents)
-    for (x, y),box,text,colour in zip(points, _label_boxes(points, sizes, frame), labels, colours):
-        nearest = min(max(x, box[0]), box[2]),min(max(y, box[1]), box[3])
-        if np.hypot(x - nearest[0], y - nearest[1]) > 20:
-            ax.annotate('', (x, y), nearest, 'figure pixels', 'figure pixels',
+    frame,share = tuple(ax.get_window_extent().extents),ax.figure.transFigure.inverted().transform
+    for dot,box,text,colour in zip(points, _label_boxes(points, sizes, frame), labels, colours):
+        near = np.clip(dot, box[:2], box[2:])
+        ends = [share(o) for o in (dot, near)]  # of the figure, which may be saved in other sizes
+        if np.hypot(*(dot - near)) > 20*scale:
+            ax.annotate('', *ends, xycoords='figure fraction', textcoords='figure fraction',
                 arrowprops=dict(arrowstyle='-', color=colour, lw=.8))
-        ax.annotate(text, box[:2], xycoords='figure pixels', fontsize=9, va='bottom')
+        side = int(box[0] < dot[0]) + int(box[2] < dot[0])  # right of the dot, in line, left of it
+        corner = share((box[0] + side*(box[2] - box[0])/2, box[1]))
+        ax.annotate(text, corner, xycoords='figure fraction', fontsize=9, va='bottom',
+            ha=('left', 'center', 'right')[side])
 
 # %% ../nbs/14_evaluate.ipynb #138028f4
 def _draw_dots(ax, results:list, x:np.ndarray, y:np.ndarray, points:np.ndarray, colours:list[str]):
