@@ -111,13 +111,12 @@ def peak_growth(
 # %% ../nbs/14_evaluate.ipynb #c8b1c999
 _ASK = """
 import json, sys
-from distil_nb.checkpoints import load_checkpoint
-from distil_nb.evaluate import classifier, peak_growth
+from distil_nb import checkpoints, evaluate
 source,texts,size = json.load(sys.stdin)
 texts = [o if isinstance(o, str) else tuple(o) for o in texts]
-classify = classifier(*load_checkpoint(source), **size)
+classify = evaluate.classifier(*checkpoints.load_checkpoint(source), **size)
 classify(['a' if isinstance(texts[0], str) else ('a', 'a')])
-print(json.dumps(peak_growth(lambda: classify(texts))))
+print(json.dumps(evaluate.peak_growth(lambda: classify(texts))))
 """
 
 def peak_memory(

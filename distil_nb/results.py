@@ -83,6 +83,7 @@ def with_row(
     if row['name'] not in names: return in_order([*results, row])
     return in_order([row if o['name'] == row['name'] else o for o in results])
 
+# %% ../nbs/15y_results.ipynb #4debc4f4
 def keep_rows(
     rows:list[dict],  # From `measure_together`
     name:str='sample',  # Of the data
