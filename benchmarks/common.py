@@ -2,7 +2,7 @@
 import argparse, json
 from pathlib import Path
 
-import numpy as np
+from distil_nb.compare import bootstrap_difference as interval  # of hits, `(seeds, rows)` each
 
 def parser(doc:str)->argparse.ArgumentParser:
     "A command line that starts with the benchmark's own first sentence, with `--json` and `--out`."
@@ -24,10 +24,3 @@ def earlier(out:Path|None)->dict:
 def numbers(text:str)->list[int]:
     "A list in one word of the command line: 1,8,32."
     return [int(o) for o in text.split(',')]
-
-def interval(ours:np.ndarray, theirs:np.ndarray, draws:int=10_000)->dict:
-    "Mean difference in points, and where 95 of 100 draws of rows put it; each `(seeds, rows)`."
-    gain = ours.mean(0) - theirs.mean(0)
-    drawn = np.random.default_rng(0).integers(0, len(gain), (draws, len(gain)))
-    low,high = np.quantile(gain[drawn].mean(-1), (.025, .975))
-    return dict(points=100*float(gain.mean()), low=100*float(low), high=100*float(high))

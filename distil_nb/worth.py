@@ -1,4 +1,4 @@
-"""A teacher is worth its training if it beats, row by row, what its own base does without any.
+"""A teacher is worth its training if it beats, row by row, what its own base does without any; where it does not, one line says so.
 
 Docs: https://distil-nb.github.io/distil_nb/worth.html.md"""
 
@@ -15,10 +15,11 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../nbs/23_worth.ipynb #ebaf88c5
-from .baselines import frozen_baseline, paired_difference, words_baseline
+from .baselines import frozen_baseline, words_baseline
+from .compare import paired_difference
 from .data import texts_of
-from .evaluate import split_logits
 from .labels import SingleLabel, problem_of_rows
+from .logits import split_logits
 from .optimizer import chosen_precision
 from .runs import processes
 from .scores import scores
@@ -40,7 +41,7 @@ def _said_of(found:dict, teacher:float, frozen:float):
     how = 'is worse than' if found['told_apart'] else 'cannot be told from'
     tell(f'the teacher ({100*teacher:.1f} %) {how} logistic regression on its frozen base '
         f'({100*frozen:.1f} %): {100*found["difference"]:+.1f} points on {found["n"]} validation '
-        f'rows, two standard errors are {200*found["standard_error"]:.1f}')
+        f'rows, two standard errors are {200*found["standard_error"]:.1f}, p = {found["p_value"]:.2g}')
 
 # %% ../nbs/23_worth.ipynb #247a1960
 def compare_teacher(
