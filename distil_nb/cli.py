@@ -8,7 +8,7 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 __all__ = ['app', 'Files', 'Common', 'separate', 'command', 'fail', 'say', 'given', 'deaf', 'main', 'report_epoch',
            'scores_table', 'finish', 'wanted_problem', 'train_teacher', 'Shape', 'distil', 'tell_size', 'quantize',
            'prune', 'distil_lm', 'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'texts_to_predict',
-           'predict', 'demo']
+           'predict', 'demo_pictures', 'print_demo', 'demo']
 
 # %% ../nbs/46_cli.ipynb #9dd9f2fb
 import inspect, io, json, sys
@@ -23,8 +23,8 @@ from typer.exceptions import TyperException
 
 # %% ../nbs/46_cli.ipynb #726fb59c
 from .commands import (Columns, check_apart, check_cuts, check_quantizing, cut,
-    demo_results, demo_students, hand_over, layer_numbers, load_rows, measure_model,
-    planned_scheme, planned_zeros, predict_texts, problem_at, prune_and_recover, quantize_model)
+    demo_results, demo_smaller, demo_students, hand_over, layer_numbers, load_rows,
+    measure_model, planned_scheme, planned_zeros, predict_texts, problem_at, prune_and_recover, quantize_model)
 from distil_nb.core import (CompressionError, Settings, notes_wait, one_line, passive_threads,
     say_notes)
 from .writing import atomic_path, check_target, write_json
@@ -613,6 +613,22 @@ def predict(
         asked = '\t'.join(one_line(o[k], 10_000) for k in ('text', 'pair') if k in o)
         print(f'{_answer(o)}\t{asked}')
 
+# %% ../nbs/46_cli.ipynb #5dab0f61
+def demo_pictures(results:list[dict], folder:Path):
+    "Table and chart as files."
+    from distil_nb.evaluate import results_chart, results_table
+    results_chart(results).savefig(folder/'results.png', dpi=150)
+    results_table(results).to_csv(folder/'results.csv')
+
+def print_demo(results:list[dict], worth:dict, out:str):
+    "The table, and what it says."
+    from distil_nb.evaluate import results_table
+    table = results_table(results)
+    print(table[[o for o in table.columns if not o.startswith('p95')]].to_string())
+    print(f'The teacher is worth {worth["points"]:.1f} points to the student '
+        f'({worth["low"]:.1f} to {worth["high"]:.1f}, paired, {results[0]["n"]:,} test rows)')
+    print(f'Checkpoints, results.csv and results.png are in {out}')
+
 # %% ../nbs/46_cli.ipynb #39590ccd
 @command('distil-nb demo --out demo')
 def demo(*,
@@ -621,17 +637,16 @@ def demo(*,
     overwrite:bool=False,  # Replace an existing result
     as_json:bool=False,  # Print all figures as one line of JSON
 ):
-    "The whole story in a minute: teacher, student, baselines, table, chart. Needs no network."
+    "The whole story in three minutes: teacher, student, its smaller forms, baselines. No network."
     Settings(seed=seed)
     with atomic_path(out, overwrite) as part:
         from distil_nb.checkpoints import load_checkpoint, save_checkpoint
-        from distil_nb.evaluate import results_chart, results_table
         save_checkpoint(*load_checkpoint('sample'), part/'teacher')
         records = demo_students(part, seed, say, report_epoch)
-        results = demo_results(part, seed)
-        results_chart(results).savefig(part/'results.png', dpi=150)
-        results_table(results).to_csv(part/'results.csv')
-        write_json(dict(step='demo', students=records, results=results), part/'record.json')
-    if as_json: return print(json.dumps(dict(results=results, out=str(out))))
-    print(results_table(results).to_string())
-    print(f'Checkpoints, results.csv and results.png are in {out}')
+        records |= demo_smaller(part, seed, report_epoch)
+        results,worth = demo_results(part, seed)
+        demo_pictures(results, part)
+        write_json(dict(step='demo', students=records, results=results, worth=worth),
+            part/'record.json')
+    if as_json: return print(json.dumps(dict(results=results, worth=worth, out=str(out))))
+    print_demo(results, worth, out)

@@ -396,10 +396,18 @@ def demo_smaller(
     return {'pruned': pruned, 'pruned-int4': small}
 
 # %% ../nbs/45_commands.ipynb #a5c251a2
+def _worth(folder:Path, rows)->dict:
+    "What the student is better by than its twin, in points, with the interval of 95 %."
+    from distil_nb.checkpoints import load_checkpoint
+    from distil_nb.compare import bootstrap_difference
+    from distil_nb.evaluate import split_logits
+    said = (split_logits(*load_checkpoint(folder/o), rows) for o in ('student', 'labels-only'))
+    return bootstrap_difference(*(o.argmax(-1) == rows['labels'][:] for o in said))
+
 def demo_results(
     folder:Path,  # With the checkpoints of the demo
     seed:int=0,  # Of the sample and the baseline
-)->list[dict]:  # One record per model
+)->tuple[list[dict],dict]:  # One record per model, and what the teacher is worth
     "Measure all that the demo made, and the baseline, on equal terms."
     from distil_nb.data import load_data
     from distil_nb.baselines import tfidf_baseline
@@ -409,4 +417,4 @@ def demo_results(
     results = [measure('TF-IDF', classify, data['test'], parameters=count, size=size)]
     names = 'labels-only', 'student', 'teacher', 'pruned', 'pruned-int4'
     results += [measure_model(folder/o, data['test']) for o in names]
-    return [o | dict(data='sample') for o in results]
+    return [o | dict(data='sample') for o in results], _worth(folder, data['test'])
