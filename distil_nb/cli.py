@@ -1,4 +1,4 @@
-"""`distil-nb` does from a terminal what the chapters do in Python, and its help is written in the same comments.
+"""`distil-nb` does from a terminal what the chapters do in Python: its help is written in the same comments, and a mistake is one line, before anything is written.
 
 Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 
@@ -21,7 +21,6 @@ import typer
 from fastcore.docments import docments
 from typer.exceptions import TyperException
 
-# %% ../nbs/46_cli.ipynb #726fb59c
 from .commands import (Columns, check_apart, check_cuts, check_quantizing, cut,
     demo_results, demo_smaller, demo_students, hand_over, layer_numbers, load_rows,
     measure_model, planned_scheme, planned_zeros, predict_texts, problem_at, prune_and_recover, quantize_model)
@@ -35,7 +34,6 @@ _ABOUT = ('Compress Hugging Face text classifiers and language models: distil a 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None,
     pretty_exceptions_enable=False, help=_ABOUT)
 
-# %% ../nbs/46_cli.ipynb #6345284c
 def _option(name:str, kind:type, comment:str):
     "Typer's description of one option; a switch has no `--no-…` twin, `as_json` is `--json`."
     switch = [f'--{name.removeprefix("as_").replace("_", "-")}']*(kind is bool)
@@ -96,7 +94,6 @@ def _described(parameter, comment:str):
     if option: told = _option(parameter.name, kind, comment)
     return parameter.replace(annotation=told, kind=parameter.KEYWORD_ONLY)
 
-# %% ../nbs/46_cli.ipynb #ac99eb76
 def _options(kinds:tuple, without:tuple)->list:
     "Parameters for what every command of its kind can be told."
     docs = {k: v for o in kinds for c in reversed(o.__mro__[:-1]) for k,v in docments(c).items()}
@@ -138,7 +135,6 @@ def say(text:str):  # One line of progress
     say_notes()
     print(text, file=sys.stderr, flush=True)
 
-# %% ../nbs/46_cli.ipynb #92822b51
 def given(
     error:TyperException,  # Names the option that is wrong
     args:list[str],  # Words of the command line
@@ -188,7 +184,6 @@ def report_epoch(
         if k in e.get(o, {})]
     say(', '.join([f'epoch {e["epoch"]}: loss {e["loss"]:.4f}', *scores, f'{e["seconds"]:.0f} s']))
 
-# %% ../nbs/46_cli.ipynb #6d7b5e1c
 def scores_table(
     scores:dict,  # Of each model on each split, as in a record
 )->object:  # Table of pandas, one row per split and model
@@ -229,7 +224,6 @@ def _how(common:Common, out:str)->tuple:
     told = log_to(common.log, Path(out).name, report=report_epoch)
     return common.overwrite, common.resume, told
 
-# %% ../nbs/46_cli.ipynb #ab1d2353
 def wanted_problem(
     multi_label:bool,  # As given
     regression:bool,  # As given
@@ -327,6 +321,16 @@ def tell_size(
     share = size/record['bytes_before']
     print(f'{size/1e6:.1f} MB, {share:.3f} of 32-bit floats, written to {out}')
 
+def _quantize(folder, rows, out, plan, share, qat, teacher, common, settings):
+    "Round, or train."
+    if not qat:
+        more = dict(share=share, seed=settings.seed, overwrite=common.overwrite)
+        record = quantize_model(folder, plan, out, rows, **more)
+        return tell_size(record, out, common.as_json)
+    from distil_nb.qat import train_quantized
+    how = _how(common, out)
+    finish(train_quantized(folder, rows, out, plan, teacher, settings, *how), out, common)
+
 # %% ../nbs/46_cli.ipynb #840603a0
 @command('distil-nb quantize student --scheme dynamic-int8 --out student-int8',
     without=('head_lr',))
@@ -353,19 +357,24 @@ def quantize(
     rows = _rows(data, folder, common, settings) if data else None
     _quantize(folder, rows, out, plan or 'nf4', share, qat, teacher, common, settings)
 
-# %% ../nbs/46_cli.ipynb #c2ac55a8
-def _quantize(folder, rows, out, plan, share, qat, teacher, common, settings):
-    "Round, or train."
-    if not qat:
-        more = dict(share=share, seed=settings.seed, overwrite=common.overwrite)
-        record = quantize_model(folder, plan, out, rows, **more)
-        return tell_size(record, out, common.as_json)
-    from distil_nb.qat import train_quantized
-    how = _how(common, out)
-    finish(train_quantized(folder, rows, out, plan, teacher, settings, *how), out, common)
-
 # %% ../nbs/46_cli.ipynb #08bd5a98
 _RECOVERY = 'epochs', 'head_lr'  # --recover says how many epochs, and no head is new
+
+def _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, common, settings):
+    "Remove, and train if that is wanted."
+    check_target(out, common.overwrite)
+    check_apart(out, folder, data, teacher, unlabeled)
+    rows = _rows(data, folder, common, settings, unlabeled)
+    if recover:
+        settings = replace(settings, epochs=recover)
+        plan = cuts, zeros, teacher, settings, _how(common, out)
+        return finish(prune_and_recover(folder, rows, out, *plan), out, common)
+    from distil_nb.sparsify import sparsify, sparsity
+    small,tokenizer,record = cut(folder, rows, cuts)
+    if zeros:
+        small = sparsify(small, zeros)
+        record = record | dict(sparsity=vars(zeros), zeros=sparsity(small))
+    tell_size(hand_over(small, tokenizer, out, record, common.overwrite), out, common.as_json)
 
 # %% ../nbs/46_cli.ipynb #8b5c2aba
 @command('distil-nb prune sample --heads .5 --data sample --recover 3 --out o', without=_RECOVERY)
@@ -393,23 +402,6 @@ def prune(
         vocabulary=vocabulary, sparsity=zeros.share if zeros else 0., pattern=pattern)
     check_cuts(zeros or layers or heads or neurons or vocabulary, recover, teacher)
     _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, *separate(options))
-
-# %% ../nbs/46_cli.ipynb #34465db0
-def _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, common, settings):
-    "Remove, and train if that is wanted."
-    check_target(out, common.overwrite)
-    check_apart(out, folder, data, teacher, unlabeled)
-    rows = _rows(data, folder, common, settings, unlabeled)
-    if recover:
-        settings = replace(settings, epochs=recover)
-        plan = cuts, zeros, teacher, settings, _how(common, out)
-        return finish(prune_and_recover(folder, rows, out, *plan), out, common)
-    from distil_nb.sparsify import sparsify, sparsity
-    small,tokenizer,record = cut(folder, rows, cuts)
-    if zeros:
-        small = sparsify(small, zeros)
-        record = record | dict(sparsity=vars(zeros), zeros=sparsity(small))
-    tell_size(hand_over(small, tokenizer, out, record, common.overwrite), out, common.as_json)
 
 # %% ../nbs/46_cli.ipynb #adc2bbe3
 @command('distil-nb distil-lm --teacher HuggingFaceTB/SmolLM2-360M-Instruct '
@@ -483,6 +475,13 @@ def check_making(
         raise CompressionError(f'temperature must be above 0 here, got {temperature}',
             'give 1: at 0 all texts would be alike')
 
+def _synthesize(teacher, rows, count, generator, temperature, seed, near, confidence):
+    "Texts, and what became of all that were made."
+    from distil_nb.generation import Sampling
+    from distil_nb.synthesize import synthesize
+    sampling = Sampling(96, temperature, seed=seed)
+    return synthesize(teacher, rows, count, generator, sampling, near, confidence)
+
 # %% ../nbs/46_cli.ipynb #044f1a8c
 def write_made(
     made:list[dict],  # From `synthesize`
@@ -530,14 +529,6 @@ def synthesize(*,
     rows = load_rows(data, columns, Settings(seed=seed).seed)
     made,told = _synthesize(teacher, rows, count, generator, temperature, seed, near, confidence)
     write_made(made, told, count, out, overwrite, as_json)
-
-# %% ../nbs/46_cli.ipynb #8803f761
-def _synthesize(teacher, rows, count, generator, temperature, seed, near, confidence):
-    "Texts, and what became of all that were made."
-    from distil_nb.generation import Sampling
-    from distil_nb.synthesize import synthesize
-    sampling = Sampling(96, temperature, seed=seed)
-    return synthesize(teacher, rows, count, generator, sampling, near, confidence)
 
 # %% ../nbs/46_cli.ipynb #55f652e1
 @command('distil-nb evaluate student --data sample --split test --json', kinds=(Files,))
@@ -592,7 +583,6 @@ def _answer(o:dict)->str:
     if 'label' in o: return f'{o["label"]}\t{o["score"]:.4f}'
     return ', '.join(f'{x["label"]} {x["score"]:.4f}' for x in o['labels']) or '-'
 
-# %% ../nbs/46_cli.ipynb #6e2a13bc
 @command('distil-nb predict student http://paypal.com.example.net/login', ('validation_split',),
     kinds=(Files,))
 def predict(

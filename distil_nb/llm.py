@@ -1,4 +1,4 @@
-"""A teacher can write the student's lessons: prompts grown from a few, and responses that are kept line by line and looked at before anybody learns from them.
+"""A teacher can write the student's lessons: where rows are few, a student that also learns its answers to more prompts goes on as the teacher does more often than one that reads its few rows again and again.
 
 Docs: https://distil-nb.github.io/distil_nb/llm.html.md"""
 

@@ -1,4 +1,4 @@
-"""A language model writes one token after another; to distil one takes rows whose prompt does not count, and a measure in which every token counts the same.
+"""A language model learns the next token of a response and not of its prompt, and is measured so that every token counts the same: in batches of any kind, the numbers are those of one row and one token at a time.
 
 Docs: https://distil-nb.github.io/distil_nb/lm.html.md"""
 
@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor
 
-# %% ../nbs/35_lm.ipynb #b998aa57
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedModel,
     PreTrainedTokenizerBase, PreTrainedTokenizerFast)
@@ -43,7 +42,6 @@ def _byte_pairs(texts:list[str], size:int)->Tokenizer:
     own.post_processor = processors.TemplateProcessing(single='<s> $A', special_tokens=[('<s>', 0)])
     return own
 
-# %% ../nbs/35_lm.ipynb #50dceff4
 def train_tokenizer(
     texts:list[str],  # To learn the pieces from
     size:int=2000,  # Entries of the vocabulary, 260 at least: all bytes and four more
@@ -262,7 +260,6 @@ def batch(self:LanguageTask,
     parts = cut_by_length([len(self.rows[i]['input_ids']) for i in numbers], len(numbers))
     return [lm_batch(self.rows, [numbers[i] for i in o]) for o in parts]
 
-# %% ../nbs/35_lm.ipynb #3b5359a4
 @patch
 def weight(self:LanguageTask,
     part:dict[str,Tensor],  # From `batch`

@@ -1,4 +1,4 @@
-"""A teacher can mark a student's every word, or correct what the student itself writes; each asks for more of the teacher than its texts do.
+"""At equal steps the teacher's probabilities teach a student more than the data alone, 64 of them a token within two per cent of all; and a student can be corrected on what it writes itself.
 
 Docs: https://distil-nb.github.io/distil_nb/lm_distillation.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/lm_distillation.html.md"""
 
 # %% auto #0
 __all__ = ['METHODS', 'SoftLoss', 'OnPolicyTask', 'train_on_policy', 'check_same_vocabulary', 'neuron_importance', 'Plan',
-           'apart', 'Pair', 'load_pair', 'Lessons', 'lessons', 'kept_or_new', 'task_of', 'lm_scores', 'distil_lm']
+           'apart', 'Pair', 'Lessons', 'load_pair', 'lessons', 'kept_or_new', 'task_of', 'lm_scores', 'distil_lm']
 
 # %% ../nbs/40_lm_distillation.ipynb #47d7bd67
 import shutil, sys, tempfile
@@ -15,14 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Callable, Iterator
 
-# *core* comes first: it keeps the imports quiet
-from .core import CompressionError, Settings, count_parameters
+from .core import CompressionError, Settings, count_parameters  # first: quiet imports
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# %% ../nbs/40_lm_distillation.ipynb #b6a497c1
 from fastcore.basics import patch
 from .architectures import max_tokens
 from .checkpoints import check_floats, save_checkpoint
@@ -32,7 +30,6 @@ from .kept_logits import KINDS, KeptLogits, bucketed, check_top_k, divergence, k
 from .llm import generate_responses, held_out, read_prompts, trouble, usable
 from .prune import gate_scores
 
-# %% ../nbs/40_lm_distillation.ipynb #45f5963d
 from .lm import (LanguageTask, given_lm, label_logits, lm_batch, lm_rows, perplexity,
     token_agreement, train_lm)
 from .runs import processes, weights_fingerprint, work_folder
@@ -156,7 +153,6 @@ def check_same_vocabulary(
         f'({len(teacher)} and {len(student)} tokens), so their probabilities cannot be compared',
         'distil on responses: --method sequence')
 
-# %% ../nbs/40_lm_distillation.ipynb #6588c7be
 def _check_comparable(big, its, small, own):
     "Refuse models whose probabilities are of other tokens."
     check_same_vocabulary(its, own)
@@ -225,6 +221,15 @@ class Pair:
     limit = property(lambda self: min(max_tokens(self.teacher, self.its),
         max_tokens(self.student, self.own)))
 
+@dataclass
+class Lessons:
+    "What a student learns from, and is measured on."
+    rows:list[dict]  # From `lm_rows`, to train on
+    validation:list[dict]  # From `lm_rows`; may be empty
+    unseen:list[dict]  # From `lm_rows`, held out
+    prompts:list[str]  # Of the rows to train on
+    trouble:dict[str,int]  # How many responses had which
+
 # %% ../nbs/40_lm_distillation.ipynb #254ef929
 def load_pair(
     teacher,  # Model, or folder or name on the Hub
@@ -240,16 +245,6 @@ def load_pair(
     if plan.method == 'soft' and plan.top_k: check_top_k(plan.top_k, big)
     if plan.method != 'sequence': _check_comparable(big, its, small, own)
     return Pair(big.to(processes().device), its, small, own, (name, other))
-
-# %% ../nbs/40_lm_distillation.ipynb #3ec5787d
-@dataclass
-class Lessons:
-    "What a student learns from, and is measured on."
-    rows:list[dict]  # From `lm_rows`, to train on
-    validation:list[dict]  # From `lm_rows`; may be empty
-    unseen:list[dict]  # From `lm_rows`, held out
-    prompts:list[str]  # Of the rows to train on
-    trouble:dict[str,int]  # How many responses had which
 
 # %% ../nbs/40_lm_distillation.ipynb #9f45109a
 def lessons(
@@ -320,7 +315,6 @@ def lm_scores(
     if method == 'sequence': return found
     return found | dict(agreement=token_agreement(model, teacher, rows))
 
-# %% ../nbs/40_lm_distillation.ipynb #cb157b58
 def _same_teacher(note:Path, name:str):
     "Responses and probabilities of another teacher are not gone on with."
     if not processes().is_main_process: return

@@ -1,4 +1,4 @@
-"""The teacher's doubts are worth more than its verdicts: a student that copies probabilities learns from every class at once.
+"""A label names one class; a teacher's probabilities say of every class how likely it is, and the gradient of the soft loss passes all of that on.
 
 Docs: https://distil-nb.github.io/distil_nb/losses.html.md"""
 
@@ -17,16 +17,14 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn, tensor
 
-# %% ../nbs/16_losses.ipynb #cdfbdde8
 from .labels import MultiLabel, Problem, Regression, SingleLabel
 
-# %% ../nbs/16_losses.ipynb #bf27a7c1
+# %% ../nbs/16_losses.ipynb #379aa89e
 def _check_pair(student:Tensor, teacher:Tensor):
     if student.shape != teacher.shape:
         ours,theirs = tuple(student.shape),tuple(teacher.shape)
         raise ValueError(f'shapes differ: student {ours}, teacher {theirs}')
 
-# %% ../nbs/16_losses.ipynb #379aa89e
 def soft_target_loss(
     student:Tensor,  # Logits `(rows, classes)`; gradients flow here
     teacher:Tensor,  # Logits, same shape, else `ValueError`; a constant
@@ -41,10 +39,9 @@ def soft_target_loss(
     loss = F.kl_div(log_q, log_p, log_target=True, reduction='none').sum(-1) * temp**2
     return loss.mean() if reduction == 'mean' else loss
 
-# %% ../nbs/16_losses.ipynb #23654b4f
+# %% ../nbs/16_losses.ipynb #cd4a3eb0
 NO_LABEL = -100
 
-# %% ../nbs/16_losses.ipynb #cd4a3eb0
 def check_mix(
     temp:float,  # Temperature, > 0
     alpha:float,  # Weight of the soft targets, 0 to 1
@@ -148,17 +145,15 @@ class HiddenStateLoss(nn.Module):
         self.projection = nn.Identity() if same else nn.Linear(student_width, teacher_width,
             bias=False)
 
-# %% ../nbs/16_losses.ipynb #73f428ca
-@patch
-def forward(self:HiddenStateLoss,
-    student:Tensor,  # `(rows, tokens, student_width)`
-    teacher:Tensor,  # `(rows, tokens, teacher_width)`; a constant
-    mask:Tensor,  # `(rows, tokens)`, 1 where there is a token
-)->Tensor:  # Mean over real tokens and teacher width
-    "Distance of real tokens."
-    student = self.projection(student)
-    _check_pair(student, teacher)
-    return F.mse_loss(student[mask.bool()], teacher.detach()[mask.bool()])
+    def forward(self,
+        student:Tensor,  # `(rows, tokens, student_width)`
+        teacher:Tensor,  # `(rows, tokens, teacher_width)`; a constant
+        mask:Tensor,  # `(rows, tokens)`, 1 where there is a token
+    )->Tensor:  # Mean over real tokens and teacher width
+        "Distance of real tokens."
+        student = self.projection(student)
+        _check_pair(student, teacher)
+        return F.mse_loss(student[mask.bool()], teacher.detach()[mask.bool()])
 
 # %% ../nbs/16_losses.ipynb #e95ca06b
 def attention_loss(

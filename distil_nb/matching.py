@@ -1,4 +1,4 @@
-"""What happens inside the teacher teaches too: states, attention, and the relations of tokens, which leave the student's width free.
+"""What happens inside the teacher can be taught, too: on real URLs, what its tokens have to do with each other makes a narrow student from nothing better than answers alone do.
 
 Docs: https://distil-nb.github.io/distil_nb/matching.html.md"""
 

@@ -1,4 +1,4 @@
-"""A student starts best from its teacher's own layers, and a count of parameters settles what really got smaller.
+"""Fewer layers make a student smaller, fewer heads do not: parameters are counted, and a shallower copy computes what its teacher computes through the layers that it keeps.
 
 Docs: https://distil-nb.github.io/distil_nb/models.html.md"""
 
@@ -20,7 +20,6 @@ from torch import nn
 from transformers import (AutoModelForSequenceClassification, DistilBertConfig,
     DistilBertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase)
 
-# %% ../nbs/12_models.ipynb #70aee67b
 from .architectures import (ARCHITECTURES, architecture_of, check_same, layer_list,
     layer_number, layers_of, renumbered, skipping)
 # students and checkpoints are asked for together: whoever imports one from here finds the other
@@ -52,7 +51,6 @@ def _counted(model:PreTrainedModel)->dict[str,int]:
     trainable = count_parameters(model, trainable=True)
     return rows | dict(total=count_parameters(model), trainable=trainable)
 
-# %% ../nbs/12_models.ipynb #ec8ff945
 def parameter_table(
     **models:PreTrainedModel,  # Name and model of each column
 )->pd.DataFrame:  # Parameters by part, and in all
@@ -161,7 +159,6 @@ def _to_distilbert()->dict[str,str]:
     ours,theirs = ([*o.heads, o.out, o.norm, *o.up, o.down, o.end] for o in rows)
     return dict(zip(ours, theirs, strict=True))
 
-# %% ../nbs/12_models.ipynb #da36d0f6
 def _distilbert_config(c)->DistilBertConfig:
     "The configuration of a DistilBERT of the same size."
     return DistilBertConfig(vocab_size=c.vocab_size,
@@ -170,7 +167,6 @@ def _distilbert_config(c)->DistilBertConfig:
         hidden_dim=c.intermediate_size, activation=c.hidden_act, id2label=c.id2label,
         label2id=c.label2id, problem_type=c.problem_type, pad_token_id=c.pad_token_id)
 
-# %% ../nbs/12_models.ipynb #464e1b43
 def _distilbert_name(name:str, parts:dict[str,str])->str:
     "What DistilBERT calls a weight of BERT."
     if layer_number(name) is None:
@@ -210,7 +206,6 @@ def story_student(
     how = dict(num_labels=classes, n_heads=config.n_heads, n_layers=config.n_layers)
     return load_checkpoint(HUB_STUDENT, new_head=True, **how)
 
-# %% ../nbs/12_models.ipynb #71610535
 def new_student(
     config,  # Configuration of transformers, such as `story_config()`
 )->PreTrainedModel:  # Random weights, from the current seed

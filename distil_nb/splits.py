@@ -1,4 +1,4 @@
-"""Every text is there, no row is in two splits, and what stands twice is counted before anything is learned.
+"""Every text is there, no row is drawn into two splits, and what stands twice is counted before anything is learned.
 
 Docs: https://distil-nb.github.io/distil_nb/splits.html.md"""
 

@@ -1,4 +1,4 @@
-"""Two hundred labelled rows are too few for a student. A teacher can label any text, so let a small language model make texts, throw out what is copied, and train on the teacher's answers.
+"""Where two hundred labels are all there is, texts that a small language model makes and the teacher labels bring a student from nothing more than five points; as many real texts would bring more.
 
 Docs: https://distil-nb.github.io/distil_nb/synthesize.html.md"""
 
@@ -23,7 +23,6 @@ from datasets import Dataset, DatasetDict
 from fastcore.basics import patch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# %% ../nbs/37_synthesize.ipynb #e77cb154
 from .checkpoints import check_head, given
 from .evaluate import classifier
 from .generation import Sampling, first_line, generate
@@ -82,7 +81,6 @@ def grams(
     text = text.lower()
     return {text[i:i+n] for i in range(max(len(text) - n + 1, 1))}
 
-# %% ../nbs/37_synthesize.ipynb #2ae202c0
 def jaccard(
     a:set,  # Grams of a text
     b:set,  # Grams of another
@@ -103,7 +101,6 @@ def check_sieve(
         raise CompressionError(f'confidence {confidence} is not from 0 up to 1',
             'give 0.9, or leave it out')
 
-# %% ../nbs/37_synthesize.ipynb #f12116cb
 class NearIndex:
     """Finds texts that are near to one of many. Chaudhuri et al. 2006 (doi 10.1109/ICDE.2006.9);
     Bayardo et al. 2007 (WWW), section 3."""
@@ -132,7 +129,6 @@ def add(self:NearIndex,
     for o in self.prefix(own): self.by_gram.setdefault(o, []).append(len(self.kept))
     self.kept.append(own)
 
-# %% ../nbs/37_synthesize.ipynb #cc4b6bb1
 @patch
 def has(self:NearIndex,
     own:set[str],  # Grams of a text
@@ -202,7 +198,6 @@ def balanced(
     left = [sure[i] for i in even_out([int(np.argmax(o['probabilities'])) for o in sure])]
     return left, told | dict(too_many_of_a_class=len(sure) - len(left), kept=len(left))
 
-# %% ../nbs/37_synthesize.ipynb #023f4c5e
 def check_made(
     made:list[dict],  # As for `sift`
     ask:Callable,  # The same
@@ -304,7 +299,6 @@ def check_ending(
     if Path(out).suffix == '.jsonl': return
     raise CompressionError(f'{out} does not end in .jsonl', 'name the file so: it holds JSON lines')
 
-# %% ../nbs/37_synthesize.ipynb #4d520014
 def write_texts(
     made:list[dict],  # From `synthesize`
     out:str|Path,  # File to write, .jsonl

@@ -70,7 +70,7 @@ def add_teacher_logits(
 
 # %% ../nbs/19_teacher.ipynb #e4b8a161
 def _as_numbers(data:DatasetDict)->DatasetDict:
-    "Whole numbers as numbers like any other."
+    "Integers as numbers like any other."
     return DatasetDict({k: with_labels(v, np.array(v['labels'][:], float), Value('float64'))
         if 'labels' in v.column_names else v for k,v in data.items()})
 
