@@ -1,4 +1,4 @@
-"""A model that is trained with rounded weights learns to live with them: at three bits and below, that is the difference between use and uselessness.
+"""Rounded to two bits after training, two classifiers of real URLs lose more than six points of accuracy; trained with rounded weights, they come within a point of what they were.
 
 Docs: https://distil-nb.github.io/distil_nb/qat.html.md"""
 
