@@ -363,7 +363,7 @@ def demo_students(
     seed:int=0,  # Of everything
     say=print,  # Is told what is being trained
     report=None,  # Is told of each epoch
-    epochs:int=2,  # Over labelled rows and pool
+    epochs:int=1,  # Over labelled rows and pool
 )->dict[str,dict]:  # Record of each
     "Train the same student from nothing, with the teacher, and as many steps on labels alone."
     from distil_nb.distillation import distil

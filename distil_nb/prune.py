@@ -25,6 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from . import architectures
+from . import losses  # brings problems their loss
 from .architectures import (Architecture, architecture_of, check_same, fused, head_columns,
     head_size, layers_of, matrix, max_tokens, set_neurons)
 from .checkpoints import check_floats, given, note_change
