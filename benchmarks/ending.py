@@ -9,9 +9,10 @@ import json
 
 from distil_nb.core import Settings
 import numpy as np
-from common import earlier, interval, numbers, parser, with_models
+from common import earlier, numbers, parser, with_models
 from datasets import DatasetDict
 from distil_nb.commands import load_rows
+from distil_nb.compare import bootstrap_difference
 from distil_nb.distillation import distil
 from distil_nb.evaluate import machine, split_logits
 from distil_nb.files import column
@@ -26,7 +27,7 @@ def run(teacher:str, data, layers:list[int], seed:int)->dict:
     own = record.pop('tokenizer', None) or TOKENIZER
     hits = [split_logits(made, TOKENIZER, data[o]).argmax(-1) == column(data[o], 'labels') for o in HELD]
     history = record['history']
-    return dict(hits=np.concatenate(hits).astype(int).tolist(), epochs=[{o: e[o]['accuracy'] for o in HELD} for e in history],
+    return dict(hits=''.join(map(str, np.concatenate(hits).astype(int))), epochs=[{o: e[o]['accuracy'] for o in HELD} for e in history],
         best=told_of_kept(history, 'best') | dict(test=best_epoch(history, 'best')['test']['accuracy']), last=dict(test=history[-1]['test']['accuracy']))
 
 if __name__ == '__main__':
@@ -46,7 +47,7 @@ if __name__ == '__main__':
             runs[name][str(seed)] = run(a.teacher, data, a.layers, seed)
             print(name, seed, runs[name][str(seed)]['epochs'], flush=True)
             if a.out: write_json(found, a.out, overwrite=True)
-    hits = {k: np.array([o['hits'] for o in v.values()]) for k,v in runs.items()}
-    found['pool against no pool'] = interval(hits['pool'], hits['no pool'])
+    hits = {k: np.array([[*map(int, o['hits'])] for o in v.values()]) for k,v in runs.items()}
+    found['pool against no pool'] = bootstrap_difference(hits['pool'], hits['no pool'])
     if a.out: write_json(found, a.out, overwrite=True)
     print(json.dumps(found) if a.json else found['pool against no pool'])

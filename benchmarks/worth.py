@@ -10,13 +10,12 @@ from pathlib import Path
 
 from distil_nb.core import Settings, set_seed
 import numpy as np
-from common import earlier, interval, numbers, parser
+from common import earlier, numbers, parser
 from datasets import DatasetDict
 from distil_nb.data import few_held_out, load_data, sample_pool
 from distil_nb.evaluate import machine, split_logits
 from distil_nb.files import column
 from distil_nb.models import keep_layers, load_checkpoint, new_student
-from distil_nb.scores import standard_error
 from distil_nb.teacher import add_teacher_logits
 from distil_nb.train import train
 from distil_nb.writing import write_json
