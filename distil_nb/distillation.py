@@ -126,6 +126,10 @@ def _saved_scores(task:Classification, model:PreTrainedModel, history:list[dict]
     best = best_epoch(history, task.settings.keep, task.rank)
     return {split: best[split] for split in ('validation', 'test')}
 
+def _kept(task:Classification, history:list[dict])->dict:
+    "Which epoch is saved, and how much better it is than the last."
+    return told_of_kept(history, task.settings.keep, task.rank)
+
 # %% ../nbs/27_distillation.ipynb #ba1673dc
 def _told_of(data:DatasetDict)->dict:
     "How many rows there are, and how their files were read, where there were files."
@@ -155,8 +159,7 @@ def train_and_save(
         who = 'student' if 'teacher' in record else 'teacher'
         found = {who: _saved_scores(task, model, history, finish is not None)}
         if 'teacher_logits' in data['test'].column_names: found['teacher'] = split_scores(data)
-        kept = told_of_kept(history, settings.keep, task.rank)
-        return dict(scores=found, kept=kept) | (counted(model) if counted else {})
+        return dict(scores=found, kept=_kept(task, history)) | (counted(model) if counted else {})
     return save_task(student, task, settings, out, overwrite, resume, report, finish, measured,
         record)
 
