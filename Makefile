@@ -31,7 +31,7 @@ prepare: .venv/ready  ## export, clean, README, checks
 	$(BIN)/pytest tests/test_project.py
 
 outputs: .venv/ready  ## run every cell, slow ones too, and store what it shows; of one chapter with CHAPTER=09_architectures
-	cd nbs && for n in $(or $(CHAPTER:=.ipynb),*.ipynb tutorials/*.ipynb); do \
+	cd nbs && export DISTIL_NB_SLOW=1 DISTIL_NB_STORE=1; for n in $(or $(CHAPTER:=.ipynb),*.ipynb tutorials/*.ipynb); do \
 	  ../$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace --ExecutePreprocessor.timeout=3600 $$n || exit 1; done
 	$(MAKE) prepare
 
