@@ -350,8 +350,8 @@ def _answers(model, tokenizer:PreTrainedTokenizerBase, texts:list[str])->Tensor:
         if k in {*names, 'attention_mask'}}).logits.float().cpu()
 
 def _padding_matters(model, tokenizer:PreTrainedTokenizerBase, texts:list[str], side:str)->bool:
-    """Does a text get another answer when it is padded on this side? Rounding on a grid that a whole
-    batch shares moves it too: such a model brings a larger tolerance, a share of its logits."""
+    """Does a text get another answer when it is padded on this side? Rounding on a grid that a
+    whole batch shares moves it too: such a model brings a larger tolerance, a share of its logits."""
     tokenizer.padding_side = side
     together = _answers(model, tokenizer, texts)
     alone = torch.cat([_answers(model, tokenizer, [o]) for o in texts])

@@ -23,7 +23,8 @@ from typer.exceptions import TyperException
 
 from .commands import (Columns, check_apart, check_cuts, check_quantizing, cut,
     demo_results, demo_smaller, demo_students, hand_over, layer_numbers, load_rows,
-    measure_model, planned_scheme, planned_zeros, predict_texts, problem_at, prune_and_recover, quantize_model)
+    measure_model, planned_scheme, planned_zeros, predict_texts, problem_at,
+    prune_and_recover, quantize_model)
 from distil_nb.core import (CompressionError, Settings, notes_wait, one_line, passive_threads,
     say_notes)
 from .writing import atomic_path, check_target, write_json

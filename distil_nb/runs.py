@@ -207,7 +207,7 @@ def told_of_kept(
     history:list[dict],  # Of a classifier
     keep:str='last',  # As for `best_epoch`
     rank:Callable[[dict],tuple]=by_accuracy,  # As for `best_epoch`
-)->dict:  # `epoch`; for `best` of classes also its `lead` over the last, and that in `standard_errors`
+)->dict:  # `epoch`; for `best` also its `lead` over the last, and that in `standard_errors`
     "Which epoch is the result, and how much of that is luck."
     kept,last = (best_epoch(history, o, rank)['validation'] for o in (keep, 'last'))
     found = dict(epoch=best_epoch(history, keep, rank)['epoch'])

@@ -106,8 +106,8 @@ _FAMOUS = '''adobe airbnb alibaba amazon amex apple att bankofamerica barclays b
     visa vodafone walmart wellsfargo whatsapp yahoo zoom'''.split()
 
 # %% ../nbs/02_sample.ipynb #9ce2493a
-_RARE = '''absa accor adp aib airfrance alaskaair allegro americanexpress anz aol argos asb asos avast axa
-    bancolombia bankia bbva bestbuy bmo bnpparibas bpost bradesco britishairways bt caixa
+_RARE = '''absa accor adp aib airfrance alaskaair allegro americanexpress anz aol argos asb asos
+    avast axa bancolombia bankia bbva bestbuy bmo bnpparibas bpost bradesco britishairways bt caixa
     capitalone cetelem charter cibc citi colissimo commbank correos costco cox creditagricole
     danskebank deutschebank edf emirates etisalat etrade fedex fidelity fifththird fnb free gmail
     gls gmx gucci huntington hermes hulu ikea infomaniak inps instacart intesa itau kaiser keybank
@@ -142,8 +142,8 @@ _SLOTS |= dict(
 )
 
 # %% ../nbs/02_sample.ipynb #84dd7457
-_SLOTS['known'] += '''weather.com cnn.com bbc.com espn.com yelp.com tripadvisor.com goodreads.com npr.org time.com
-    wired.com economist.com nationalgeographic.com khanacademy.org coursera.org harvard.edu
+_SLOTS['known'] += '''weather.com cnn.com bbc.com espn.com yelp.com tripadvisor.com goodreads.com
+    npr.org time.com wired.com economist.com nationalgeographic.com khanacademy.org coursera.org harvard.edu
     berkeley.edu cam.ac.uk ox.ac.uk cornell.edu nih.gov cdc.gov europa.eu un.org worldbank.org
     loc.gov census.gov allrecipes.com foodnetwork.com epicurious.com rottentomatoes.com
     metacritic.com last.fm discogs.com allmusic.com bandcamp.com soundcloud.com vimeo.com
@@ -231,7 +231,8 @@ _SLOTS |= dict(
         'wp-content/plugins','wp-includes/js'],
     end=['{page}']*3+['','','{junk}','{code}','{hex}','{lure}','{lure}/','{word}-{number}/',
         '{junk}.html','{junk}.php'],
-    own=['{away}']*6+['www.{site}','{name}{number}.{tld}','{name}.{name}.{site}','{name}-{word}.{tld}'],
+    own=['{away}']*6+['www.{site}','{name}{number}.{tld}','{name}.{name}.{site}',
+        '{name}-{word}.{tld}'],
     bet=['bet{word}','{name}bet','casino{word}','{name}casino','{word}bahis','{name}bahis',
         '{word}slot'],
 )
@@ -281,7 +282,8 @@ _PHISHING = dict(
         '{http}{own}/{dir}/{dir}/{end}','{http}{own}/{dir}/{dir}/{end}',
         '{http}{own}/{dir}/{dir}/{dir}/{end}','{http}{own}/{dir}/{dir}/{dir}/{dir}/{end}',
         '{http}{own}/{dir}/','{http}{own}/{dir}/{slug}/{end}','{http}{own}/{Brand}/{lure}/{end}',
-        '{http}{own}/{dir}/{lure}/{hex}/','{http}{own}/{end}','{http}{www}{site}/{dir}/{dir}/{end}']),
+        '{http}{own}/{dir}/{lure}/{hex}/','{http}{own}/{end}',
+        '{http}{www}{site}/{dir}/{dir}/{end}']),
 )
 
 # %% ../nbs/02_sample.ipynb #2b47cd5a

@@ -41,7 +41,8 @@ def _said_of(found:dict, teacher:float, frozen:float):
     how = 'is worse than' if found['told_apart'] else 'cannot be told from'
     tell(f'the teacher ({100*teacher:.1f} %) {how} logistic regression on its frozen base '
         f'({100*frozen:.1f} %): {100*found["difference"]:+.1f} points on {found["n"]} validation '
-        f'rows, two standard errors are {200*found["standard_error"]:.1f}, p = {found["p_value"]:.2g}')
+        f'rows, two standard errors are {200*found["standard_error"]:.1f}, '
+        f'p = {found["p_value"]:.2g}')
 
 # %% ../nbs/26_worth.ipynb #247a1960
 def compare_teacher(
