@@ -28,7 +28,7 @@ def test_a_planted_test_row_does_not_get_through(rows=60):
     import numpy as np
     data = load_data('sample')
     leaks = [x for o in data['test']['text'][:rows] for x in (o, o.upper(), f'{o}x')]
-    known = [text for split in data.values() for text in split['text']]
+    known = [text for split in data.values() for text in split['text'][:600]]
     left,told = check_made([dict(text=o, asked=0, origin='a leak') for o in leaks], lambda texts: np.zeros((len(texts), 2)), known, 500)
     long = [o for o in left if len(o['text']) > 30]   # in a very short text one letter is more than a fifth of all grams
     assert not long and not {o['text'] for o in left} & set(known) and told['copies'] >= 2*rows
