@@ -351,7 +351,7 @@ def _answers(model, tokenizer:PreTrainedTokenizerBase, texts:list[str])->Tensor:
 
 def _padding_matters(model, tokenizer:PreTrainedTokenizerBase, texts:list[str], side:str)->bool:
     """Does a text get another answer when it is padded on this side? Rounding on a grid that a
-    whole batch shares moves it too: such a model brings a larger tolerance, a share of its logits."""
+    whole batch shares moves it too: such a model brings a larger `tolerance` (a share)."""
     tokenizer.padding_side = side
     together = _answers(model, tokenizer, texts)
     alone = torch.cat([_answers(model, tokenizer, [o]) for o in texts])
@@ -404,7 +404,6 @@ def _load_plain(name:str, where:str, config, auto, new_head:bool)->PreTrainedMod
 class FixedModel:
     "What a registered format reads: it answers on the CPU, and nothing in it can be trained."
     device,training = torch.device('cpu'),False
-    tolerance = .05  # as of `_padding_matters`
     def train(self, mode:bool=True): return self  # whatever the mode: there is nothing to switch
     def eval(self): return self
 

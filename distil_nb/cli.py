@@ -8,7 +8,7 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 __all__ = ['app', 'Files', 'Common', 'separate', 'command', 'fail', 'say', 'given', 'deaf', 'main', 'report_epoch',
            'scores_table', 'finish', 'wanted_problem', 'train_teacher', 'Shape', 'distil', 'tell_size', 'quantize',
            'prune', 'distil_lm', 'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'texts_to_predict',
-           'predict', 'demo_pictures', 'print_demo', 'demo']
+           'predict', 'demo']
 
 # %% ../nbs/49_cli.ipynb #9dd9f2fb
 import inspect, io, json, sys
@@ -605,13 +605,13 @@ def predict(
         print(f'{_answer(o)}\t{asked}')
 
 # %% ../nbs/49_cli.ipynb #5dab0f61
-def demo_pictures(results:list[dict], folder:Path):
+def _demo_files(results:list[dict], folder:Path):
     "Table and chart as files."
     from distil_nb.evaluate import results_chart, results_table
     results_chart(results).savefig(folder/'results.png', dpi=150)
     results_table(results).to_csv(folder/'results.csv')
 
-def print_demo(results:list[dict], worth:dict, out:str):
+def _print_demo(results:list[dict], worth:dict, out:str):
     "The table, and what it says."
     from distil_nb.evaluate import results_table
     table = results_table(results)
@@ -633,11 +633,12 @@ def demo(*,
     with atomic_path(out, overwrite) as part:
         from distil_nb.checkpoints import load_checkpoint, save_checkpoint
         save_checkpoint(*load_checkpoint('sample'), part/'teacher')
-        records = demo_students(part, seed, say, report_epoch)
-        records |= demo_smaller(part, seed, report_epoch)
-        results,worth = demo_results(part, seed)
-        demo_pictures(results, part)
+        rows = load_rows('sample')
+        records = demo_students(rows, part, seed, say, report_epoch)
+        records |= demo_smaller(rows, part, seed, report_epoch)
+        results,worth = demo_results(rows, part, seed)
+        _demo_files(results, part)
         write_json(dict(step='demo', students=records, results=results, worth=worth),
             part/'record.json')
     if as_json: return print(json.dumps(dict(results=results, worth=worth, out=str(out))))
-    print_demo(results, worth, out)
+    _print_demo(results, worth, out)

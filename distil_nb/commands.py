@@ -347,74 +347,62 @@ def predict_texts(
     asked = (dict(zip(('text', 'pair'), [o] if isinstance(o, str) else o)) for o in texts)
     return [a | b for a,b in zip(asked, said)]
 
-# %% ../nbs/48_commands.ipynb #5aa0af65
-def _demo_rows(seed:int):
-    "The sample with its pool; while training, 450 rows of what is held out are enough."
-    from distil_nb.data import DatasetDict, few_held_out, load_data, sample_pool
-    return DatasetDict(few_held_out(load_data('sample', seed=seed)), unlabeled=sample_pool(seed))
-
-def _without_pool(rows):
-    "The labelled splits."
-    return type(rows)({k: v for k,v in rows.items() if k != 'unlabeled'})
-
 # %% ../nbs/48_commands.ipynb #4cb842e4
 def demo_students(
+    rows,  # The sample's splits, from `load_data`
     folder:Path,  # Each student gets a folder in it
     seed:int=0,  # Of everything
     say=print,  # Is told what is being trained
     report=None,  # Is told of each epoch
-    epochs:int=1,  # Over labelled rows and pool
 )->dict[str,dict]:  # Record of each
     "Train the same student from nothing, with the teacher, and as many steps on labels alone."
+    from distil_nb.data import DatasetDict, few_held_out, sample_pool
     from distil_nb.distillation import distil
-    rows = _demo_rows(seed)
-    alone,n = _without_pool(rows),len(rows['train'])
-    longer = round(epochs*(n + len(rows['unlabeled']))/n)  # as many steps
-    runs = {'student': (rows, .5, epochs), 'labels-only': (alone, 0., longer)}
+    alone = few_held_out(rows)  # enough, while training
+    pooled = DatasetDict(alone, unlabeled=sample_pool())
+    as_long = 1 + round(len(pooled['unlabeled'])/len(alone['train']))  # epochs of as many steps
     records = {}
-    for name,(data,alpha,passes) in runs.items():
+    for name,data,alpha,epochs in ('student', pooled, .5, 1), ('labels-only', alone, 0., as_long):
         say(f'training {name}')
-        how = Settings(alpha=alpha, seed=seed, lr=5e-4, epochs=passes)
+        how = Settings(alpha=alpha, seed=seed, lr=5e-4, epochs=epochs)
         records[name] = distil('sample', data, folder/name, student='new', settings=how,
             sizes=dict(layers=2), report=report)
     return records
 
 # %% ../nbs/48_commands.ipynb #8d174545
 def demo_smaller(
+    rows,  # The sample's splits, from `load_data`
     folder:Path,  # With the student
     seed:int=0,  # Of everything
     report=None,  # Is told of each epoch
 )->dict[str,dict]:  # Record of each
     "Cut the student and train it a little, then round what is left."
-    from distil_nb.data import few_held_out, load_data
-    rows = few_held_out(load_data('sample', seed=seed))
+    from distil_nb.data import few_held_out
     how = Settings(epochs=1, lr=3e-4, seed=seed)
     cuts = dict(layers=0, heads=0., neurons=.5, anywhere=False, vocabulary=False)
-    pruned = prune_and_recover(str(folder/'student'), rows, str(folder/'pruned'), cuts,
-        teacher='sample', settings=how, how=(False, False, report))
+    pruned = prune_and_recover(str(folder/'student'), few_held_out(rows), str(folder/'pruned'),
+        cuts, teacher='sample', settings=how, how=(False, False, report))
     small = quantize_model(folder/'pruned', 'weight-int4', folder/'pruned-int4')
     return {'pruned': pruned, 'pruned-int4': small}
 
 # %% ../nbs/48_commands.ipynb #a5c251a2
-def _worth(folder:Path, rows)->dict:
-    "What the student is better by than its twin, in points, with the interval of 95 %."
+def demo_results(
+    rows,  # The sample's splits, from `load_data`
+    folder:Path,  # With the checkpoints of the demo
+    seed:int=0,  # Of the baseline
+)->tuple[list[dict],dict]:  # One record per model; what the teacher is worth, in points
+    "Measure all that the demo made, and the baseline, on equal terms; each model answers once."
+    from distil_nb.baselines import tfidf_baseline
     from distil_nb.checkpoints import load_checkpoint
     from distil_nb.compare import bootstrap_difference
-    from distil_nb.evaluate import split_logits
-    said = (split_logits(*load_checkpoint(folder/o), rows) for o in ('student', 'labels-only'))
-    return bootstrap_difference(*(o.argmax(-1) == rows['labels'][:] for o in said))
-
-def demo_results(
-    folder:Path,  # With the checkpoints of the demo
-    seed:int=0,  # Of the sample and the baseline
-)->tuple[list[dict],dict]:  # One record per model, and what the teacher is worth
-    "Measure all that the demo made, and the baseline, on equal terms."
-    from distil_nb.data import load_data
-    from distil_nb.baselines import tfidf_baseline
-    from distil_nb.evaluate import measure
-    data = load_data('sample', seed=seed)
-    classify,count,size = tfidf_baseline(data['train'], seed)
-    results = [measure('TF-IDF', classify, data['test'], parameters=count, size=size)]
-    names = 'labels-only', 'student', 'teacher', 'pruned', 'pruned-int4'
-    results += [measure_model(folder/o, data['test']) for o in names]
-    return [o | dict(data='sample') for o in results], _worth(folder, data['test'])
+    from distil_nb.evaluate import bytes_on_disk, contender, measure_together, split_logits
+    test = rows['test']
+    forms = {'TF-IDF': dict(zip(('classify', 'parameters', 'size'),
+        tfidf_baseline(rows['train'], seed)))}
+    for o in 'labels-only', 'student', 'teacher', 'pruned', 'pruned-int4':
+        model = load_checkpoint(folder/o)
+        answers = dict(logits=split_logits(*model, test))
+        forms[o] = contender(*model, bytes_on_disk(folder/o)) | answers
+    taught,alone = (forms[o]['logits'].argmax(-1) == test['labels'][:]
+        for o in ('student', 'labels-only'))
+    return measure_together(forms, test, 'sample'), bootstrap_difference(taught, alone)

@@ -13,6 +13,7 @@ import os, re
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Iterator
 
 # *core* comes before datasets: it keeps the imports quiet
 from .core import CompressionError, hub_answers, note, quiet, readable, tell
@@ -95,24 +96,23 @@ def _name_of(source)->str:
 # %% ../nbs/07_data.ipynb #387a0835
 SAMPLE_ROWS = dict(train=2100, validation=1000, test=10_000, pool=20_000)
 
-def _sample_part(seed:int, part:str)->Dataset:
-    "Rows of the sample, which lie one part behind the other in one stream."
-    names = list(SAMPLE_ROWS)
-    start = sum(SAMPLE_ROWS[o] for o in names[:names.index(part)])
-    end = start + SAMPLE_ROWS[part]
-    return Dataset.from_list(list(islice(generate_urls(end, seed), start, end)))
+def _sample_parts(seed:int)->Iterator[Dataset]:
+    "Parts of the sample, which lie one behind the other in one stream; none before it is asked for."
+    stream = generate_urls(sum(SAMPLE_ROWS.values()), seed)
+    for n in SAMPLE_ROWS.values(): yield Dataset.from_list(list(islice(stream, n)))
 
 def sample_data(
     seed:int=0,  # Other seeds, other rows
 )->dict[str,Dataset]:  # 2,100 / 1,000 / 10,000 rows
     "Generated URLs (see *A sample that makes itself*), in three splits."
-    return {o: _sample_part(seed, o) for o in SPLITS}
+    return dict(zip(SPLITS, _sample_parts(seed)))
 
 def sample_pool(
     seed:int=0,  # As for `sample_data`
 )->Dataset:  # 20,000 texts, without labels; none is in a split of the sample of that seed
     "Texts that nobody has labelled, from the same grammar."
-    return _sample_part(seed, 'pool').select_columns('text')
+    *_,pool = _sample_parts(seed)
+    return pool.select_columns('text')
 
 # %% ../nbs/07_data.ipynb #e240c1cd
 def few_held_out(

@@ -247,7 +247,7 @@ def _tensors(graph)->list:
 # %% ../nbs/44_export.ipynb #55a5bca2
 def check_graph(
     path:Path,  # An ONNX file
-)->dict:  # `numbers` that it holds; `tolerance`: how far padding may move its answers
+)->tuple[int,bool]:  # How many numbers it holds; does it round a whole batch on one grid?
     "Refuse what is no ONNX, and tensors in files that do not lie beside it."
     onnx = optional('onnx', 'onnx')
     no_onnx = CompressionError(f'{path} is no ONNX file', 'export it again')
@@ -263,8 +263,7 @@ def check_graph(
                 'put it beside')
     numbers = sum(int(np.prod(o.dims)) for o in model.graph.initializer)
     nodes = [*model.graph.node, *(o for f in model.functions for o in f.node)]
-    dynamic = any(o.op_type == 'DynamicQuantizeLinear' for o in nodes)
-    return dict(numbers=numbers, tolerance=.3 if dynamic else .05)
+    return numbers, any(o.op_type == 'DynamicQuantizeLinear' for o in nodes)
 
 # %% ../nbs/44_export.ipynb #7a94f2da
 def check_doors(
@@ -309,7 +308,8 @@ class OnnxModel(FixedModel):
     ):
         self.path = Path(folder)/'model.onnx'
         self.config,self.record = read_config(str(folder)),_told(Path(folder))
-        self.numbers,self.tolerance = check_graph(self.path).values()
+        self.numbers,on_one_grid = check_graph(self.path)
+        if on_one_grid: self.tolerance = _TOLERANCES[OnnxDynamicLinear]  # padding moves the grid
         self.session = _session(self.path, threads or torch.get_num_threads())
         self.inputs = check_doors(self.session, self.config.num_labels, self.path)
         positions = getattr(self.config, 'max_position_embeddings', None)

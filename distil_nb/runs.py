@@ -209,11 +209,12 @@ def told_of_kept(
     rank:Callable[[dict],tuple]=by_accuracy,  # As for `best_epoch`
 )->dict:  # `epoch`; for `best` also its `lead` over the last, and that in `standard_errors`
     "Which epoch is the result, and how much of that is luck."
-    kept,last = (best_epoch(history, o, rank)['validation'] for o in (keep, 'last'))
-    found = dict(epoch=best_epoch(history, keep, rank)['epoch'])
-    if keep == 'last' or main_score(kept) != 'accuracy': return found
-    errors = [standard_error(o['accuracy'], o['n']) for o in (kept, last)]
-    lead = kept['accuracy'] - last['accuracy']
+    kept = best_epoch(history, keep, rank)
+    ours,last = (o['validation'] for o in (kept, history[-1]))
+    found = dict(epoch=kept['epoch'])
+    if keep == 'last' or main_score(ours) != 'accuracy': return found
+    errors = [standard_error(o['accuracy'], o['n']) for o in (ours, last)]
+    lead = ours['accuracy'] - last['accuracy']
     return found | dict(lead=lead, standard_errors=lead/math.hypot(*errors) if lead else 0.)
 
 # %% ../nbs/21_runs.ipynb #8b599a4a

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from conftest import last_json
-from distil_nb.data import load_data
+from distil_nb.data import few_held_out, load_data
 from distil_nb.synthesize import check_made
 from test_bad_input import refused
 
@@ -26,9 +26,9 @@ def test_made_and_used(run, urls, tmp_path):
 def test_a_planted_test_row_does_not_get_through(rows=60):
     "Exactly, in capitals, and with a letter more."
     import numpy as np
-    data = load_data('sample')
+    data = few_held_out(load_data('sample'))
     leaks = [x for o in data['test']['text'][:rows] for x in (o, o.upper(), f'{o}x')]
-    known = [text for split in data.values() for text in split['text'][:600]]
+    known = [text for split in data.values() for text in split['text']]
     left,told = check_made([dict(text=o, asked=0, origin='a leak') for o in leaks], lambda texts: np.zeros((len(texts), 2)), known, 500)
     long = [o for o in left if len(o['text']) > 30]   # in a very short text one letter is more than a fifth of all grams
     assert not long and not {o['text'] for o in left} & set(known) and told['copies'] >= 2*rows
