@@ -97,7 +97,7 @@ def _name_of(source)->str:
 SAMPLE_ROWS = dict(train=2100, validation=1000, test=10_000, pool=20_000)
 
 def _sample_parts(seed:int)->Iterator[Dataset]:
-    "Parts of the sample, which lie one behind the other in one stream; none before it is asked for."
+    "Parts of the sample, one behind the other in one stream; each is drawn when asked for."
     stream = generate_urls(sum(SAMPLE_ROWS.values()), seed)
     for n in SAMPLE_ROWS.values(): yield Dataset.from_list(list(islice(stream, n)))
 

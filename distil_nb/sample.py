@@ -144,7 +144,8 @@ _SLOTS |= dict(
 # %% ../nbs/02_sample.ipynb #84dd7457
 _SLOTS['known'] += '''weather.com cnn.com bbc.com espn.com yelp.com tripadvisor.com goodreads.com
     npr.org time.com wired.com economist.com nationalgeographic.com khanacademy.org coursera.org
-    harvard.edu berkeley.edu cam.ac.uk ox.ac.uk cornell.edu nih.gov cdc.gov europa.eu un.org worldbank.org
+    harvard.edu berkeley.edu cam.ac.uk ox.ac.uk cornell.edu nih.gov cdc.gov europa.eu un.org
+    worldbank.org
     loc.gov census.gov allrecipes.com foodnetwork.com epicurious.com rottentomatoes.com
     metacritic.com last.fm discogs.com allmusic.com bandcamp.com soundcloud.com vimeo.com
     flickr.com deviantart.com instructables.com howstuffworks.com about.com ehow.com
