@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/compare.html.md"""
 
 # %% auto #0
 __all__ = ['mcnemar', 'paired_difference', 'bootstrap_difference', 'rows_needed', 'agreement', 'log_loss', 'brier_score',
-           'reliability', 'expected_calibration_error', 'reliability_chart', 'comparison_table']
+           'reliability', 'expected_calibration_error', 'reliability_chart', 'score_difference', 'comparison_table']
 
 # %% ../nbs/16_compare.ipynb #c0000003
 from math import comb
@@ -212,12 +212,22 @@ def reliability_chart(
     plt.close(fig)
     return fig
 
+# %% ../nbs/16_compare.ipynb #4c061560
+def score_difference(
+    problem:Problem,  # What labels mean
+    targets,  # From its `targets`
+    ours,  # Logits `(rows, outputs)`
+    theirs,  # Logits of the other model, same rows
+)->dict:  # As `bootstrap_difference`
+    "How much better the main score is, with a paired interval."
+    if not isinstance(problem, SingleLabel):
+        return bootstrap_difference(ours, theirs, problem.main_score_of, targets)
+    return bootstrap_difference(_right(targets, ours), _right(targets, theirs))
+
 # %% ../nbs/16_compare.ipynb #c0000032
 def _against(problem:Problem, targets, ours, theirs)->dict:
     "Columns that compare two models."
-    one = isinstance(problem, SingleLabel)
-    if one: found = bootstrap_difference(_right(targets, ours), _right(targets, theirs))
-    else: found = bootstrap_difference(ours, theirs, problem.main_score_of, targets)
+    one,found = isinstance(problem, SingleLabel),score_difference(problem, targets, ours, theirs)
     p = mcnemar(targets, ours, theirs)['p_value'] if one else 0.
     apart = (found['low'] > 0 or found['high'] < 0) and p < .05
     columns = {'points': found['points'], 'low': found['low'], 'high': found['high']}
