@@ -73,7 +73,6 @@ class Common(Files):
     as_json:bool=False  # Print the record as JSON
     log:Optional[str]=None  # Send the epochs to a tracker too: tensorboard (folder runs), wandb, …
 
-# %% ../nbs/49_cli.ipynb #8cdde05f
 def separate(
     options:dict,  # From the command line
 )->tuple[Common,Settings]:  # The same, checked
@@ -97,12 +96,13 @@ def _described(parameter, comment:str):
 
 def _options(kinds:tuple, without:tuple)->list:
     "Parameters for what every command of its kind can be told."
-    docs = {k: v for o in kinds for c in reversed(o.__mro__[:-1]) for k,v in docments(c).items()}
+    classes = [c for o in kinds for c in reversed(o.__mro__[:-1])]
+    docs = {k: v for c in classes for k,v in docments(c).items() if v}  # inherited fields have none
     wanted = [f for o in kinds for f in fields(o) if f.name not in without]
     kind = inspect.Parameter.KEYWORD_ONLY
     def made(o):  # field of a dataclass
         return inspect.Parameter(o.name, kind, default=o.default, annotation=o.type)
-    return [_described(made(o), docs[o.name]) for o in wanted]
+    return [_described(made(o), docs.get(o.name)) for o in wanted]
 
 # %% ../nbs/49_cli.ipynb #10e30d3c
 def command(

@@ -1,4 +1,4 @@
-"""In four bits a weight is off by about a tenth of the weights' own spread, if every 32 of them share a scale; with one scale for the whole matrix, by half as much again or more.
+"""In four bits a weight is off by about a tenth of the weights' own spread, if every 32 of them share a scale; with one scale for the whole matrix, by more than twice as much.
 
 Docs: https://distil-nb.github.io/distil_nb/codes.html.md"""
 

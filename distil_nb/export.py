@@ -45,7 +45,6 @@ class _Codes(nn.Module):
         self.outputs = layer.codes.shape[0]
     def add_bias(self, y): return y if self.bias is None else y + self.bias  # y: `(…, outputs)`
 
-# %% ../nbs/44_export.ipynb #3c309f5f
 class OnnxDynamicLinear(_Codes):
     "Codes times codes; the activations' grid is found in the graph."
     def __init__(self, layer:QuantizedLinear):  # 8 bits, a scale a row
@@ -115,7 +114,6 @@ class OnnxEmbedding(_Codes):
     def forward(self, ids:Tensor)->Tensor:  # Row numbers, to `(*ids.shape, columns)`
         return F.embedding(ids, self.codes).float()*F.embedding(ids, self.scale)
 
-# %% ../nbs/44_export.ipynb #01891a58
 class OnnxGroupEmbedding(_Codes):
     "A table of 4 bits in groups."
     def __init__(self, layer:QuantizedEmbedding):  # 4 bits in groups

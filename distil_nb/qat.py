@@ -1,4 +1,4 @@
-"""Rounded to two bits after training, two classifiers of real URLs lose more than six points of accuracy; trained with rounded weights, they come within a point of what they were.
+"""Rounded to two bits after training, two classifiers of real URLs lose more than six points of accuracy; trained with rounded weights, they come, in the mean of three seeds, within a point of what they were.
 
 Docs: https://distil-nb.github.io/distil_nb/qat.html.md"""
 

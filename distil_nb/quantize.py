@@ -1,4 +1,4 @@
-"""Every matrix of a model becomes small integers, without training: at eight bits it takes about a quarter of the room, and the sample's teacher loses less than half a point of accuracy.
+"""Every matrix of a model but that of its head becomes small integers, without training: at eight bits it takes about a quarter of the room, and the sample's teacher loses less than half a point of accuracy.
 
 Docs: https://distil-nb.github.io/distil_nb/quantize.html.md"""
 
@@ -50,7 +50,6 @@ def fill(self:QuantizedMatrix,
     "Take the codes and scales of a matrix."
     self.codes.data,self.scale = quantize_weight(weight.detach(), self.bits, self.group)
 
-# %% ../nbs/31_quantize.ipynb #f4d7e142
 @patch
 def _save_to_state_dict(self:QuantizedMatrix, destination, prefix, keep_vars):
     nn.Module._save_to_state_dict(self, destination, prefix, keep_vars)
@@ -97,7 +96,6 @@ def grid(self:QuantizedLinear,
     if self.activations == 'static': return self.input_grid.unbind()
     return affine_grid(x.amin(-1, keepdim=True), x.amax(-1, keepdim=True))
 
-# %% ../nbs/31_quantize.ipynb #f0e750fa
 @patch
 def product(self:QuantizedLinear,
     rows:int,  # Of activations, all tokens together

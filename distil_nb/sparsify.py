@@ -1,4 +1,4 @@
-"""With training, four of five weights can become zero at a cost of less than two points of accuracy. Neither file nor speed gains by it, unless somebody stores and multiplies zeros differently.
+"""With training, four of five weights of the layers can become zero at a cost of less than two points of accuracy. Neither file nor speed gains by it, unless somebody stores and multiplies zeros differently.
 
 Docs: https://distil-nb.github.io/distil_nb/sparsify.html.md"""
 

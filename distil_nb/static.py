@@ -1,4 +1,4 @@
-"""The average of a table's rows and one hidden layer, in NumPy where it runs: taught by a teacher, it answers a text in less than twice the time that the call of the tokenizer takes alone.
+"""The average of a table's rows and one hidden layer, in NumPy where it runs: taught by a teacher, it answers a text, in the measurement stored below, in less than twice the time that the call of the tokenizer takes alone.
 
 Docs: https://distil-nb.github.io/distil_nb/static.html.md"""
 

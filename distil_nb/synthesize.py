@@ -1,4 +1,4 @@
-"""Where two hundred labels are all there is, texts that a small language model makes and the teacher labels bring a student from nothing more than five points; as many real texts would bring more.
+"""Where two hundred labels are all there is, synthetic texts, which a small language model writes and the teacher labels, bring a student that starts from nothing more than five points; as many real texts bring more.
 
 Docs: https://distil-nb.github.io/distil_nb/synthesize.html.md"""
 

@@ -119,7 +119,6 @@ def _unknown(model:dict)->str|None:
     number = model.get('unk_id')
     return model.get('unk_token') if number is None else model['vocab'][number][0]
 
-# %% ../nbs/37_vocabulary.ipynb #c9ab7a97
 def _needed(state:dict)->set[str]:
     "Tokens without which a tokenizer is none: added ones, unknown, padding, those around a text."
     named = [_unknown(state['model']), (state.get('padding') or {}).get('pad_token')]
@@ -144,7 +143,6 @@ def _numbered(state:dict, keep:set[str])->dict[str,int]:
     old = {k: v for k,v in (_pieces(state['model']) | extra).items() if k in keep}
     return {token: i for i,token in enumerate(sorted(old, key=old.get))}
 
-# %% ../nbs/37_vocabulary.ipynb #333b5a8f
 def _fewer_scores(model:dict, keep:set[str])->set[str]:
     "Leave kept tokens with their scores, and the lowest one: an unknown character counts below it."
     lowest,_ = min(model['vocab'], key=lambda o: o[1])
