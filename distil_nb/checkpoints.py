@@ -95,7 +95,6 @@ def weight_shapes(
             shapes |= {k: tuple(f.get_slice(k).get_shape()) for k in f.keys()}
     return shapes
 
-# %% ../nbs/10_checkpoints.ipynb #762c19fa
 _LAYERS = ('num_hidden_layers', 'n_layer', 'n_layers', 'num_layers', 'num_decoder_layers',
     'encoder_layers', 'decoder_layers')
 _NEURONS = ('intermediate_size', 'hidden_dim', 'n_inner', 'd_ff', 'd_inner', 'encoder_ffn_dim',

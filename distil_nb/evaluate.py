@@ -283,7 +283,7 @@ def _places(x:float, y:float, wide:float, tall:float)->list[tuple]:
     for up in (0, 1, -1, 2, -2, 3, -3):
         low = y + up*1.2*tall - tall/2
         found += [(left, low, left + wide, low + tall)
-            for left in (x + 13, x - 13 - wide, *([x - wide/2] if abs(up) > 0 else []))]
+            for left in (x + 16, x - 16 - wide, *([x - wide/2] if abs(up) > 0 else []))]
     return found
 
 def _label_boxes(points:np.ndarray, sizes:list[tuple], inside:tuple)->list[tuple]:
@@ -310,16 +310,17 @@ def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str]):
     "Each dot's name beside it, with a line where it stands further off."
     scale = ax.figure.dpi/72
     sizes = [(scale*a, scale*b) for a,b in map(_text_size, labels)]
-    frame,share = tuple(ax.get_window_extent().extents),ax.figure.transFigure.inverted().transform
+    frame,whole = tuple(ax.get_window_extent().extents),ax.figure.transFigure
+    share = whole.inverted().transform
     for dot,box,text,colour in zip(points, _label_boxes(points, sizes, frame), labels, colours):
         near = np.clip(dot, box[:2], box[2:])
-        ends = [share(o) for o in (dot, near)]  # of the figure, which may be saved in other sizes
+        ends = [share(o) for o in (dot, near)]  # of the figure, which may be saved in other sizes, or cut to what is drawn
         if np.hypot(*(dot - near)) > 20*scale:
-            ax.annotate('', *ends, xycoords='figure fraction', textcoords='figure fraction',
+            ax.annotate('', *ends, xycoords=whole, textcoords=whole,
                 arrowprops=dict(arrowstyle='-', color=colour, lw=.8))
         side = int(box[0] < dot[0]) + int(box[2] < dot[0])  # right of the dot, in line, left of it
         corner = share((box[0] + side*(box[2] - box[0])/2, box[1]))
-        ax.annotate(text, corner, xycoords='figure fraction', fontsize=9, va='bottom',
+        ax.annotate(text, corner, xycoords=whole, fontsize=9, va='bottom',
             ha=('left', 'center', 'right')[side])
 
 # %% ../nbs/15_evaluate.ipynb #138028f4

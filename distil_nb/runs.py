@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from .writing import atomic_path
 
 # %% ../nbs/21_runs.ipynb #be1fa430
+from .evaluate import NEUTRAL, both_backgrounds
 from .scores import SHOWN, main_score, shown_score, standard_error
 
 # %% ../nbs/21_runs.ipynb #2306e44c
@@ -256,12 +257,13 @@ def history_chart(
 )->object:  # Figure of matplotlib: loss, and the main score on the test split, by epoch
     "The course of one or more runs."
     import matplotlib.pyplot as plt
-    fig,(left,right) = plt.subplots(1, 2, figsize=(10, 3))
+    with both_backgrounds(): fig,(left,right) = plt.subplots(1, 2, figsize=(10, 3))
     main,unit = _draw(left, right, runs)
     if teacher:
-        right.axhline(unit*teacher['test'][main], color='gray', ls='--', label='teacher')
+        right.axhline(unit*teacher['test'][main], color=NEUTRAL, ls='--', label='teacher')
     for ax in (left, right): ax.xaxis.get_major_locator().set_params(integer=True)
-    right.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False)
+    right.legend(loc='center left', bbox_to_anchor=(1, .5), frameon=False,
+        labelcolor=NEUTRAL)
     fig.tight_layout(); plt.close(fig)
     return fig
 

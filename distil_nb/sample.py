@@ -60,7 +60,6 @@ _SLOTS |= dict(
     name=['{part}{part}']*2+['{part}{part}{part}']*3,
 )
 
-# %% ../nbs/02_sample.ipynb #e82ffda3
 _SLOTS |= dict(
     host=['{name}']*4+['{name}{kind}']*3+['{word}{kind}','{plain}{word}',
         '{word}{word}']*2+['{name}{word}',
@@ -85,7 +84,6 @@ def _letters(
     return ''.join(rng.choice(string.ascii_letters+string.digits)
         for _ in range(rng.randint(low, high)))
 
-# %% ../nbs/02_sample.ipynb #bdcf6e90
 _SLOTS |= dict(
     number=lambda rng: str(rng.randrange(10**rng.randint(1,7))),
     year=lambda rng: str(rng.randint(2005,2021)),
@@ -131,7 +129,6 @@ _SLOTS |= dict(
         webmail'''.split(),
 )
 
-# %% ../nbs/02_sample.ipynb #bec7c57d
 _SLOTS |= dict(
     known='''wikipedia.org britannica.com imdb.com github.com stackoverflow.com techtarget.com
         dictionary.com cnet.com nytimes.com bbc.co.uk theguardian.com oracle.com redhat.com ietf.org
@@ -180,7 +177,6 @@ def _lookalike(
     twins = dict(a='4', e='3', g='q', i='l', l='1', m='rn', o='0', s='5', u='v', w='vv')
     return brand[:i] + rng.choice([brand[i]*2, '', twins.get(brand[i], '-'+brand[i])]) + brand[i+1:]
 
-# %% ../nbs/02_sample.ipynb #129e6b18
 _SLOTS['fake'] = lambda rng: _lookalike(rng.choice(_SLOTS['brand']), rng)
 
 # %% ../nbs/02_sample.ipynb #aaec767e
@@ -191,7 +187,6 @@ _SLOTS |= dict(
         services shop show story tag term topic topics tutorial tv wiki'''.split(),
 )
 
-# %% ../nbs/02_sample.ipynb #358b1b02
 _SLOTS |= dict(
     phrase=['{word}','{word}-{word}','{plain}-{word}','{name}-{word}','{plain}-{word}-{kind}',
         '{word}-and-{word}'],
@@ -250,7 +245,6 @@ _SAFE = dict(
         'https://{known}/{section}/{slug}-{number}']),
 )
 
-# %% ../nbs/02_sample.ipynb #f419977a
 _SAFE |= dict(
     document=(6, ['{http}{www}{site}/{section}/{slug}.pdf',
         '{http}{www}{site}/wp-content/uploads/{year}/{month}/{slug}.pdf',
@@ -341,7 +335,6 @@ def _choose(
     text = options(rng) if callable(options) else _fill(rng.choice(options), rng)
     return text.capitalize() if slot.istitle() else text
 
-# %% ../nbs/02_sample.ipynb #d8994de3
 def _fill(
     template:str,       # Text with `{slot}`s
     rng:random.Random,  # Source of chance

@@ -1,4 +1,4 @@
-"""How good predictions are depends on what was to be learned: classes are counted, several classes need thresholds, numbers are compared by order and distance.
+"""How good predictions are depends on what was to be learned: for one class a row, right answers are counted; several classes need thresholds; numbers are compared by order and distance.
 
 Docs: https://distil-nb.github.io/distil_nb/scores.html.md"""
 
