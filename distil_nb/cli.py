@@ -8,7 +8,7 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 __all__ = ['app', 'Files', 'Common', 'separate', 'command', 'fail', 'say', 'given', 'deaf', 'main', 'report_epoch',
            'scores_table', 'finish', 'wanted_problem', 'train_teacher', 'Shape', 'distil', 'tell_size', 'quantize',
            'prune', 'distil_lm', 'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'texts_to_predict',
-           'predict', 'demo']
+           'predict', 'Wish', 'compress', 'demo']
 
 # %% ../nbs/49_cli.ipynb #9dd9f2fb
 import inspect, io, json, sys
@@ -170,7 +170,7 @@ def main(
     except TyperException as e:
         said = one_line(e.format_message()).rstrip('.')
         return fail(f'{said}{given(e, args)}: see distil-nb --help')
-    except CompressionError as e: return fail(e)
+    except CompressionError as e: return fail(e, getattr(e, 'status', 2))
     except OSError as e: return fail(f'{e.filename or "file"}: {e.strerror or e}')
     except MemoryError: return fail('memory is full: take a smaller --batch-size')
     except (KeyboardInterrupt, typer.Abort): return fail(_STOPPED, 130)
@@ -603,6 +603,56 @@ def predict(
     for o in found:
         asked = '\t'.join(one_line(o[k], 10_000) for k in ('text', 'pair') if k in o)
         print(f'{_answer(o)}\t{asked}')
+
+# %% ../nbs/49_cli.ipynb #d5bb9fac
+@dataclass
+class Wish:
+    "How a model is to be compressed: by steps, or to a target."
+    steps:Optional[str]=None  # In a row, like "distil epochs=5; vocabulary; quantize; export"
+    recipe:Optional[str]=None  # Instead: file with steps, TOML, such as lies beside each result
+    max_mb:Optional[float]=None  # Instead: limit of all files that a prediction needs, in MB
+    max_ms:Optional[float]=None  # Limit of the time for one text, the median, in milliseconds
+    max_drop:Optional[float]=None  # Limit of what it costs on validation, in points
+    budget:float=60.  # Minutes after which a search begins nothing more
+
+    def plan(self)->tuple:
+        "Steps, or none, and limits."
+        from distil_nb.compress import Target
+        from distil_nb.recipes import read_recipe, worded_recipe
+        limits = dict(max_mb=self.max_mb, max_ms=self.max_ms, max_drop=self.max_drop)
+        said = [k for k,v in dict(steps=self.steps, recipe=self.recipe,
+            **{'a limit': any(v is not None for v in limits.values()) or None}).items() if v]
+        if len(said) > 1: raise CompressionError(f'both {said[0]} and {said[1]} were given',
+            'choose one')
+        steps = read_recipe(self.recipe) if self.recipe else None
+        return worded_recipe(self.steps) if self.steps else steps, Target(**limits)
+
+# %% ../nbs/49_cli.ipynb #8d6d2a66
+@command('distil-nb compress --teacher teacher --data urls.csv --max-mb 3 --out small',
+    kinds=(Wish, Common, Settings))
+def compress(*,
+    data:str,  # sample, hub, hub:owner/name, or a path: CSV, JSON lines or Parquet, file or folder
+    teacher:str,  # In floats: sample, hub, a name on the Hub, or a folder
+    out:str,  # Folder for the result
+    unlabeled:Optional[str]=None,  # File of more texts, which count with soft targets alone
+    **options,  # Of the target and the training
+):
+    "Compress a model by steps in a row, or to a target; status 3 if no candidate reaches it."
+    wish = Wish(**{o.name: options.pop(o.name) for o in fields(Wish)})
+    common,settings = separate(options)
+    check_target(out, common.overwrite)
+    check_apart(out, data, teacher, unlabeled, wish.recipe)
+    from distil_nb.compress import compress as reach
+    steps,target = wish.plan()
+    rows = _rows(data, teacher, common, settings, unlabeled)
+    record = reach(teacher, rows, out, steps, target, settings, wish.budget,
+        _how(common, out), say)
+    if common.as_json: return print(json.dumps(record | dict(out=str(out))))
+    for o in record['steps']:
+        print(f'{o["step"]}: {o["validation"]:.4f} (validation), {o["bytes"]/1e6:.2f} MB')
+    cost = record['compared']['test']['drop']
+    print(f'{record["bytes_before"]/record["bytes"]:.1f} times smaller, {cost["points"]:.2f} points '
+        f'worse ({cost["low"]:.2f} to {cost["high"]:.2f}) on test, written to {out}')
 
 # %% ../nbs/49_cli.ipynb #5dab0f61
 def _demo_files(results:list[dict], folder:Path):

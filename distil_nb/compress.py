@@ -21,7 +21,7 @@ import numpy as np
 from fastcore.basics import patch
 from scipy.optimize import nnls
 
-# %% ../nbs/48_compress.ipynb #9582b716
+# %% ../nbs/48_compress.ipynb #33bc9f9d
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
 from .compare import rows_needed, score_difference
 from .data import DatasetDict, texts_of
@@ -32,16 +32,17 @@ from .labels import problem_of
 from .models import keep_layers, spread_layers
 from .prune import check_heads, magnitude, prune
 from .quantize import quantize, scheme_named
-from .recipes import (Job, begun, bytes_to_serve, compared, follow_recipe, named_rows,
-    run_steps, said_of, steps_of, worded_recipe, write_result)
+from .recipes import (Job, begun, bytes_in_floats, bytes_to_serve, compared,
+    follow_recipe, named_rows, run_steps, said_of, steps_of, worded_recipe, write_result)
 from .runs import work_folder, weights_fingerprint
 from .tokens import fingerprint
 from .vocabulary import prune_vocabulary
 from .writing import check_target, write_json
 
-# %% ../nbs/48_compress.ipynb #d0d7f4c0
+# %% ../nbs/48_compress.ipynb #0ce5168b
 class TargetMissed(CompressionError):
     "No candidate that was tried meets the target; the best is on disk."
+    status = 3  # of the command
 
 @dataclass(frozen=True)
 class Target:
@@ -109,7 +110,7 @@ def fit_sum(
 def sum_of(terms:np.ndarray, one:Candidate)->float:  # of `fit_sum`
     return float(terms @ (1, one.layers, one.layers*one.share))
 
-# %% ../nbs/48_compress.ipynb #93304d60
+# %% ../nbs/48_compress.ipynb #c46e564e
 def shaped(
     model,  # In floats
     tokenizer,  # Its own
@@ -124,11 +125,12 @@ def shaped(
 
 def what_can_be_cut(
     model,  # In floats
+    tokenizer,  # Its own
 )->tuple:  # Of `heads` and `neurons` what its architecture lets go
     "Ask the architecture."
     found = []
     for kind in 'heads', 'neurons':
-        try: shaped(model, None, Candidate(1, .5), (kind,))
+        try: shaped(model, tokenizer, Candidate(1, .5), (kind,))
         except CompressionError: continue
         found.append(kind)
     return tuple(found)
@@ -189,7 +191,7 @@ def _drop(before:tuple, after:tuple, rows)->dict:
     logits = [split_logits(*o, rows) for o in (before, after)]
     return score_difference(problem, problem.targets(rows), *logits)
 
-# %% ../nbs/48_compress.ipynb #a25f1ee8
+# %% ../nbs/48_compress.ipynb #5fd68704
 def remembered(
     path:Path,  # File, JSON
     make:Callable,  # Finds it
@@ -212,7 +214,8 @@ class Search:
 
     def __post_init__(self):
         self.depth = self.model.config.num_hidden_layers
-        self.cut,self.small = what_can_be_cut(self.model),(self.model, self.tokenizer)
+        self.cut = what_can_be_cut(self.model, self.tokenizer)
+        self.small = self.model, self.tokenizer
         texts = (o for k in ('train', 'unlabeled') if k in self.job.rows
             for o in texts_of(self.job.rows[k]))
         try: self.small,self.vocabulary = prune_vocabulary(*self.small, texts),True
