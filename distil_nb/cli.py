@@ -7,8 +7,8 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 # %% auto #0
 __all__ = ['app', 'Files', 'Common', 'separate', 'command', 'fail', 'say', 'given', 'deaf', 'main', 'report_epoch',
            'scores_table', 'finish', 'wanted_problem', 'train_teacher', 'Shape', 'distil', 'tell_size', 'quantize',
-           'prune', 'distil_lm', 'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'texts_to_predict',
-           'predict', 'demo']
+           'prune', 'distil_lm', 'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'report',
+           'texts_to_predict', 'predict', 'demo']
 
 # %% ../nbs/49_cli.ipynb #9dd9f2fb
 import inspect, io, json, sys
@@ -24,7 +24,7 @@ from typer.exceptions import TyperException
 from .commands import (Columns, check_apart, check_cuts, check_quantizing, cut,
     demo_results, demo_smaller, demo_students, hand_over, layer_numbers, load_rows,
     measure_model, planned_scheme, planned_zeros, predict_texts, problem_at,
-    prune_and_recover, quantize_model)
+    prune_and_recover, quantize_model, report_models)
 from distil_nb.core import (CompressionError, Settings, notes_wait, one_line, passive_threads,
     say_notes)
 from .writing import atomic_path, check_target, write_json
@@ -552,6 +552,34 @@ def evaluate(
     columns = Columns(*names, **Files(**options).how())
     result = measure_model(folder, data, split, columns, Settings(seed=seed).seed)
     print(json.dumps(result) if as_json else results_table([result]).T.to_string())
+
+# %% ../nbs/49_cli.ipynb #ef30bb34
+@command('distil-nb report teacher student --data urls.csv --out report', kinds=(Files,))
+def report(
+    folders:list[str],  # Checkpoints: the first is compared with, the last is what the verdict is of
+    *,
+    data:str,  # sample, hub, hub:owner/name, or a path; a single file is measured whole
+    out:str,  # Folder for report.html, report.md and record.json
+    split:str='test',  # train, validation or test
+    text_column:Optional[str]=None,  # Column of the texts; text if not given
+    label_column:Optional[str]=None,  # Column of the labels; labels or label if not given
+    pair_column:Optional[str]=None,  # Column of the second text of each row, if rows are pairs
+    label_separator:str=',',  # Between the classes of a field, where there may be several
+    seed:int=0,  # Of a split that has to be drawn
+    overwrite:bool=False,  # Replace an existing report
+    as_json:bool=False,  # Print all figures as one line of JSON
+    **options,  # Of the files
+):
+    "Put checkpoints side by side on one page: verdict, table, pictures, mistakes, how to use them."
+    check_target(out, overwrite)
+    check_apart(out, *folders, data)
+    names = text_column, label_column, pair_column, label_separator
+    columns = Columns(*names, **Files(**options).how())
+    seed = Settings(seed=seed).seed
+    found = report_models(folders, data, out, split, columns, seed, overwrite)
+    if as_json: return print(json.dumps({k: v for k,v in found.items() if k != 'pictures'}))
+    print(found['verdict'], f'The page is {Path(out)/"report.html"}', sep='\n')
+
 
 # %% ../nbs/49_cli.ipynb #5b60cbf0
 def texts_to_predict(

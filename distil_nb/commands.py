@@ -7,7 +7,8 @@ Docs: https://distil-nb.github.io/distil_nb/commands.html.md"""
 # %% auto #0
 __all__ = ['Columns', 'load_rows', 'problem_at', 'layer_numbers', 'check_apart', 'hand_over', 'planned_scheme',
            'check_quantizing', 'quantize_model', 'check_cuts', 'planned_zeros', 'prune_model', 'cut', 'sparsify_model',
-           'prune_and_recover', 'measure_model', 'predict_texts', 'demo_students', 'demo_smaller', 'demo_results']
+           'prune_and_recover', 'measure_model', 'predict_texts', 'named_models', 'report_models', 'demo_students',
+           'demo_smaller', 'demo_results']
 
 # %% ../nbs/48_commands.ipynb #2935ea61
 import tempfile
@@ -346,6 +347,41 @@ def predict_texts(
     said = problem_of(model.config).predictions(logits, model.config.id2label)
     asked = (dict(zip(('text', 'pair'), [o] if isinstance(o, str) else o)) for o in texts)
     return [a | b for a,b in zip(asked, said)]
+
+# %% ../nbs/48_commands.ipynb #2fc05805
+def named_models(
+    folders:list,  # Of checkpoints, or their names
+)->dict[str,str]:  # By the name of the folder, or as given where two have the same
+    "Checkpoints by a name that tells them apart."
+    if not folders: raise CompressionError('no model was given', 'give the folder of a checkpoint')
+    given = [str(o) for o in folders]
+    if twice := [o for o in given if given.count(o) > 1]:
+        raise CompressionError(f'{twice[0]} was given twice', 'give each model once')
+    names = [Path(o).resolve().name if Path(o).is_dir() else o for o in given]
+    return {o if names.count(n) > 1 else n: o for n,o in zip(names, given)}
+
+# %% ../nbs/48_commands.ipynb #44ba7536
+def report_models(
+    folders:list,  # Of checkpoints, or their names; the first is compared with, the last judged
+    data='sample',  # As for `load_data`; a single file is measured whole
+    out:str|Path|None=None,  # Folder to make, with `report.html` and `report.md`
+    split:str='test',  # train, validation or test
+    columns:Columns=Columns(),  # Where texts and labels are
+    seed:int=0,  # Of a split that has to be drawn
+    overwrite:bool=False,  # Replace an existing report?
+)->dict:  # From `report_of`
+    "Measure checkpoints on the same rows, and make a page of it."
+    from distil_nb.data import load_split
+    from distil_nb.report import report_of, write_report
+    if out is not None: check_target(out, overwrite)
+    models = named_models(folders)
+    columns = replace(columns, problem=problem_at(folders[0]))
+    rows = load_split(data, split, seed=seed, **columns.how())
+    told = str(data) if isinstance(data, (str, Path)) else 'given'
+    found = report_of(models, rows, told, split, told=dict(seed=seed))
+    if out is not None: write_report(found, out, overwrite)
+    return found
+
 
 # %% ../nbs/48_commands.ipynb #4cb842e4
 def demo_students(

@@ -10,7 +10,8 @@ __all__ = ['TEMPLATES', 'pareto_front', 'as_svg', 'front_picture', 'calibration_
            'render_report', 'write_report', 'card_data', 'model_card', 'push_to_hub']
 
 # %% ../nbs/47_report.ipynb #54aa4001
-import base64, hashlib, json, re, shlex, sys
+import base64, hashlib, json, os, re, shlex, sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from io import StringIO
@@ -32,7 +33,7 @@ from .checkpoints import load_checkpoint, locate
 from .compare import expected_calibration_error, reliability_chart
 from .evaluate import NEUTRAL, machine, results_chart
 from .labels import SingleLabel
-from .scores import SHOWN, main_score
+from .scores import MAIN, SHOWN, main_score
 from .teacher import check_classes
 from .verdict import amount, chosen_name, judged
 from .writing import atomic_path, write_json
@@ -113,6 +114,8 @@ def pictures_of(
 # %% ../nbs/47_report.ipynb #5294a50d
 _ELSEWHERE = 'step', 'settings', 'scores', 'baselines', 'history', 'files', 'problem'  # or too long
 
+def _dict(o)->dict: return o if isinstance(o, dict) else {}  # a record may hold anything
+
 def _worded(value)->str:
     "A value of a record in words."
     if isinstance(value, dict):
@@ -132,26 +135,24 @@ def step_of(
 )->dict:  # `step`; `facts` and `settings`, pairs of texts
     "What a record tells, in words; of the scores those that were chosen by."
     facts = _pairs(record, _ELSEWHERE)
-    for name,splits in (record.get('scores') or {}).items():
-        if not isinstance(splits, dict) or not isinstance(splits.get('validation'), dict): continue
-        found = {k: v for k,v in splits['validation'].items() if k in SHOWN}
-        if found: facts.append([f'{name}, validation', amount(k := main_score(found), found[k])])
-    settings = record.get('settings')
+    for name,splits in _dict(record.get('scores')).items():
+        scores = _dict(_dict(splits).get('validation'))
+        main = next((k for k in MAIN if isinstance(scores.get(k), float)), None)
+        if main: facts.append([f'{name}, validation', amount(main, scores[main])])
     return dict(step=_worded(record.get('step') or 'given'), facts=facts,
-        settings=_pairs(settings) if isinstance(settings, dict) else [])
+        settings=_pairs(_dict(record.get('settings'))))
 
 # %% ../nbs/47_report.ipynb #8c9161c9
 def _record(folder:Path)->dict:
     "What a checkpoint says of itself; nothing where it says nothing that can be read."
-    try: found = json.loads((folder/'record.json').read_text(encoding='utf-8'))
-    except (OSError, ValueError): return {}
-    return found if isinstance(found, dict) else {}
+    try: return _dict(json.loads((folder/'record.json').read_text(encoding='utf-8')))
+    except (OSError, ValueError, RecursionError): return {}
 
 def _made_from(record:dict)->Path|None:
     "The folder of what came before, if it is still there."
     name = record.get('source') or record.get('teacher')
-    if not isinstance(name, str): return None
-    if name in ('sample', 'sample-student') or Path(name).is_dir(): return Path(locate(name))
+    if name in ('sample', 'sample-student'): return Path(locate(name))
+    return Path(name) if isinstance(name, str) and os.path.isdir(name) else None
 
 def steps_of(
     source:str|Path,  # Folder of a checkpoint, or its name
@@ -160,7 +161,8 @@ def steps_of(
     folder,seen,found = Path(locate(source)),set(),[]
     while folder is not None and folder.resolve() not in seen:
         seen.add(folder.resolve())
-        if record := _record(folder): found.append(step_of(record))
+        with suppress(RecursionError):  # nested too deeply to be told
+            if record := _record(folder): found.append(step_of(record))
         folder = _made_from(record)
     return found[::-1]
 
@@ -356,7 +358,8 @@ def card_data(
     data,split = found['data'],found['split']
     data = dict(dataset_type=data, dataset_name=data, dataset_split=split)
     results = [EvalResult(_TASK, metric_type=_METRICS[k], metric_value=round(o['value'], 6),
-        metric_name=_TITLES[k].removesuffix(' %'), **data) for k,o in scores.items() if k in _METRICS]
+        metric_name=_TITLES[k].removesuffix(' %'), **data)
+        for k,o in scores.items() if k in _METRICS]
     return ModelCardData(model_name=one_line(name, 100), eval_results=results, pipeline_tag=_TASK,
         library_name='transformers', tags=['distil_nb', 'model-compression'], **more)
 
@@ -378,7 +381,7 @@ def model_card(
     with atomic_path(folder/'README.md', overwrite) as part:
         part.write_text(str(card), encoding='utf-8')
     record = _record(folder)
-    if 'files' in record:  # the card belongs to the checkpoint, and goes with it
+    if isinstance(record.get('files'), list):  # the card is one of the checkpoint's own
         files = sorted({*record['files'], 'README.md'})
         write_json(record | dict(files=files), folder/'record.json', overwrite=True)
     return card
