@@ -18,7 +18,7 @@ from io import StringIO
 from pathlib import Path
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, hub_answers, one_line
+from .core import CompressionError, hub_answers, one_line, registered
 import matplotlib
 import numpy as np
 from datasets import Dataset, DatasetDict
@@ -170,19 +170,23 @@ def steps_of(
 def usage_of(
     source:str|Path,  # Folder of the checkpoint, or its name
 )->list[dict]:  # `title`, `lines`
-    "Three lines each, to be copied."
+    "Three lines each, to be copied; an ONNX file needs no PyTorch, and what is neither no ONNX."
     name,quoted = str(source),shlex.quote(str(source))
-    onnx = name if Path(name, 'model.onnx').exists() else f'{Path(name).name}-onnx'
-    made = [] if onnx == name else [f'distil_nb.export_onnx({name!r}, out={onnx!r})']
-    return [
-        dict(title='PyTorch', lines=['from distil_nb.checkpoints import load_checkpoint',
-            'from distil_nb.evaluate import classifier',
-            f'logits = classifier(*load_checkpoint({name!r}))(["a text", "another"])']),
-        dict(title='ONNX', lines=['import distil_nb; from distil_nb.export import OnnxClassifier',
-            *made, f'print(OnnxClassifier({onnx!r})(["a text", "another"]))']),
-        dict(title='Command line', lines=[f'distil-nb predict {quoted} "a text" "another"',
-            f'distil-nb predict {quoted} --file texts.csv --json',
-            f'distil-nb evaluate {quoted} --data rows.csv'])]
+    own = [o for o in registered('distil_nb.formats') if Path(name, o).exists()]
+    onnx,asked = name if 'model.onnx' in own else f'{Path(name).name}-onnx', '["a text", "another"]'
+    python = ['from distil_nb.checkpoints import load_checkpoint',
+        'from distil_nb.evaluate import classifier',
+        f'logits = classifier(*load_checkpoint({name!r}))({asked})']
+    export = [] if own else [f'export_onnx({name!r}, out={onnx!r})']
+    graph = ['from distil_nb.export import OnnxClassifier, export_onnx', *export,
+        f'labels = OnnxClassifier({onnx!r})({asked})']
+    shell = [f'distil-nb predict {quoted} "a text" "another"',
+        f'distil-nb predict {quoted} --file texts.csv --json',
+        f'distil-nb evaluate {quoted} --data rows.csv']
+    ways = dict(PyTorch=None if 'model.onnx' in own else python,
+        ONNX=None if own and 'model.onnx' not in own else graph) | {'Command line': shell}
+    return [dict(title=k, lines=o) for k,o in ways.items() if o]
+
 
 # %% ../nbs/47_report.ipynb #b96dd99b
 _PACKAGES = 'torch', 'transformers', 'tokenizers', 'numpy', 'onnxruntime'
@@ -264,7 +268,7 @@ def table_of(
             'memory, MB': _number(row['memory_mb'])} | scores | {
             'points': _difference_shown(row['difference'])} | _times_shown(row)
     rows = [cells(o) for o in found['rows']]
-    columns = list(dict.fromkeys(k for o in rows for k in o))
+    columns = list(max(rows, key=len))  # the teacher has no agreement
     return dict(columns=columns, rows=[[o.get(k, _DASH) for k in columns] for o in rows])
 
 # %% ../nbs/47_report.ipynb #e7552dbf
