@@ -1,4 +1,4 @@
-"""A compressed model is handed on with one page that opens anywhere, loads nothing and runs nothing of what it shows, and with a model card that programs read.
+"""A compressed model is handed on with one page that loads nothing and runs nothing of what it shows, and with a model card that programs read.
 
 Docs: https://distil-nb.github.io/distil_nb/report.html.md"""
 

@@ -154,13 +154,15 @@ def amount(
     return f'{100*value:.1f} %' if name not in SHOWN or SHOWN[name][1] == 100 else f'{value:.3f}'
 
 def _times(ours:float, theirs:float)->str:
-    "By which factor one is smaller than the other."
-    return f'{theirs/ours:.1f} times less' if ours < theirs else f'{ours/theirs:.1f} times more'
+    "By which factor one is smaller than the other, if by more than a twentieth."
+    factor = max(ours, theirs)/min(ours, theirs)
+    if factor < 1.05: return 'about the same'
+    return f'{factor:.1f} times {"less" if ours < theirs else "more"}'
 
 def _gains(ours:dict, theirs:dict)->str:
     "Room and time, beside the teacher."
     a,b = (o['bytes_on_disk']/1e6 for o in (ours, theirs))
-    found = f'{a:.1f} MB instead of {b:.1f} ({_times(a, b)})' if a != b else f'{a:.1f} MB as well'
+    found = f'{a:.1f} MB instead of {b:.1f} ({_times(a, b)})'
     if '1' not in ours['latency_ms']: return f'It takes {found}.'
     a,b = (o['latency_ms']['1'] for o in (ours, theirs))
     return f'It takes {found}, and {a:.1f} ms for one text instead of {b:.1f} ({_times(a, b)}).'
