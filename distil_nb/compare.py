@@ -166,17 +166,22 @@ def brier_score(
     return float(((p - np.eye(p.shape[1])[np.asarray(labels)])**2).sum(-1).mean())
 
 # %% ../nbs/16_compare.ipynb #c0000025
+def _by_confidence(labels, logits, bins:int)->tuple[np.ndarray,np.ndarray,np.ndarray]:
+    "Of each row: right? how sure? in which bin `(low, high]`, from 1?"
+    right,sure = _right(labels, logits),np.exp(_log_softmax(logits)).max(-1)
+    ends = np.linspace(0, 1, bins + 1)
+    return right, sure, np.clip(np.searchsorted(ends, sure, side='left'), 1, bins)
+
 def reliability(
     labels,  # True classes `(rows,)`
     logits,  # `(rows, classes)`
     bins:int=15,  # Of equal width, between 0 and 1
 )->pd.DataFrame:  # `confidence`, `accuracy`, `rows` of each bin that has rows, by its upper end
     "How often a classifier is right, by how sure it is. Guo et al. 2017."
-    right,sure = _right(labels, logits),np.exp(_log_softmax(logits)).max(-1)
-    ends = np.linspace(0, 1, bins + 1)
-    number = np.clip(np.searchsorted(ends, sure, side='left'), 1, bins)  # `(low, high]`
+    right,sure,number = _by_confidence(labels, logits, bins)
     rows = pd.DataFrame(dict(confidence=sure, accuracy=right.astype(float), rows=1))
-    found = rows.groupby(ends[number]).agg(dict(confidence='mean', accuracy='mean', rows='sum'))
+    means = dict(confidence='mean', accuracy='mean', rows='sum')
+    found = rows.groupby(np.linspace(0, 1, bins + 1)[number]).agg(means)
     return found.rename_axis('up to')
 
 def expected_calibration_error(
@@ -185,8 +190,8 @@ def expected_calibration_error(
     bins:int=15,  # Of equal width
 )->float:  # 0 to 1
     "Mean distance of confidence and accuracy over bins. Guo et al. 2017, section 2."
-    o = reliability(labels, logits, bins)
-    return float(((o.accuracy - o.confidence).abs()*o.rows).sum()/o.rows.sum())
+    right,sure,number = _by_confidence(labels, logits, bins)
+    return float(np.abs(np.bincount(number, right - sure)).sum()/len(sure))
 
 # %% ../nbs/16_compare.ipynb #c000002d
 def reliability_chart(

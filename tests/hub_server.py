@@ -1,5 +1,6 @@
-"""A small read-only stand-in for the Hugging Face Hub on loopback, for tests."""
+"""A small stand-in for the Hugging Face Hub on loopback, for tests; it takes what is pushed where it is given a folder for it."""
 
+import base64
 import hashlib
 import json
 import re
@@ -14,6 +15,9 @@ API_URL = re.compile(
     rf"/api/(?P<kind>models|datasets)/{REPO}"
     r"(?:/(?P<what>revision|tree|paths-info)/(?P<rev>[^/]+)(?:/(?P<path>.+))?)?"
 )
+
+
+WRITE_URL = re.compile(rf"/api/(?:(?P<free>repos/create|validate-yaml)|models/{REPO}/(?P<what>preupload|commit)/main)")
 
 
 class Repo:
@@ -46,6 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         url = urlsplit(self.path)
         self.server.requests.append((self.command, url.path))
+        if self.command == "POST" and self.server.taken and (match := WRITE_URL.fullmatch(url.path)):
+            return self.reply(200, json.dumps(self.take(match, body)).encode())
         match = API_URL.fullmatch(url.path) or FILE_URL.fullmatch(url.path)
         if not match:
             return self.reply(200 if url.path == "/" else 404, b"")
@@ -67,6 +73,27 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, json.dumps(found).encode())
 
     do_GET = do_HEAD = do_POST = answer
+
+    def take(self, match: re.Match, body: str) -> dict:
+        """Answer what creates a repository or brings files; files are kept as they came, all inside the commit (no LFS)."""
+        if match["free"] == "validate-yaml":
+            return {"errors": [], "warnings": []}
+        if match["free"]:
+            asked = json.loads(body)
+            name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+            self.server.made[name] = asked.get("private", asked.get("visibility") == "private")
+            return {"url": f"{self.server.url}/{name}"}
+        folder = self.server.taken / match["name"]
+        if match["what"] == "preupload":
+            files = json.loads(body)["files"]
+            return {"files": [{"path": o["path"], "uploadMode": "regular", "shouldIgnore": False} for o in files]}
+        for line in map(json.loads, body.splitlines()):
+            if line["key"] == "file":
+                path = folder / line["value"]["path"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(base64.b64decode(line["value"]["content"]))
+        repo = self.server.repos["models", match["name"]] = Repo(match["name"], folder)
+        return {"success": True, "commitOid": repo.sha, "commitUrl": f"{self.server.url}/{match['name']}/commit/{repo.sha}"}
 
     def send_file(self, repo: Repo, path: str):
         """Send a file, or the part of it that a Range header asks for (no LFS, no xet)."""
@@ -95,12 +122,14 @@ class HubServer(ThreadingHTTPServer):
     """Serve folders as Hub repositories: ``with HubServer(models={'owner/name': folder}) as hub:``
 
     The client must be another process, started with HF_ENDPOINT=hub.url and a fresh HF_HOME.
-    ``hub.requests`` lists what was asked for, as (method, path) without the query.
+    ``hub.requests`` lists what was asked for, as (method, path) without the query. What is pushed is kept below ``taken``, if
+    that is given; ``hub.made`` says of each new repository whether it is private.
     """
 
-    def __init__(self, models: dict | None = None, datasets: dict | None = None):
+    def __init__(self, models: dict | None = None, datasets: dict | None = None, taken: Path | None = None):
         super().__init__(("127.0.0.1", 0), Handler)  # port 0: any free one
         self.url, self.requests = f"http://127.0.0.1:{self.server_port}", []
+        self.taken, self.made = taken, {}
         self.repos = {("models", name): Repo(name, folder) for name, folder in (models or {}).items()}
         self.repos |= {("datasets", name): Repo(name, folder) for name, folder in (datasets or {}).items()}
 

@@ -86,6 +86,18 @@ def test_classes(run, tmp_path):
     (['--log', 'tensorbord'], ["'tensorbord'", 'tensorboard']), (['--log', 'wandb'], ['wandb', 'not installed'])])
 def test_option(run, tmp_path, urls, words, said): refused(run, tmp_path, distil(urls, tmp_path/'out', *words), *said)
 
+def test_report(run, tmp_path, urls):
+    words = ['--data', urls, '--out', tmp_path/'out']
+    refused(run, tmp_path, ['report', 'sample', tmp_path/'none', *words], 'none', 'no folder')
+    refused(run, tmp_path, ['report', 'sample', 'sample', *words], 'sample was given twice')
+    refused(run, tmp_path, ['report', *words], 'folders')
+    refused(run, tmp_path, ['report', 'sample', *words, '--label-column', 'url'], "'url'", 'text, labels')
+    other = damaged(tmp_path, 'not at all')
+    told = json.loads((other/'config.json').read_text())
+    (other/'config.json').write_text(json.dumps(told | dict(id2label={'0': 'phishing', '1': 'safe'}, label2id=dict(phishing=0, safe=1))))
+    refused(run, tmp_path, ['report', 'sample', other, *words], 'classes of teacher are phishing, safe')
+    refused(run, tmp_path, ['report', 'sample', '--data', urls, '--out', urls, '--overwrite'], urls, '.csv')
+
 def test_out(run, tmp_path, urls):
     out = tmp_path/'out'; out.mkdir(); (out/'diary.txt').write_text('mine')
     refused(run, tmp_path, distil(urls, out), out, 'exists already', '--overwrite')

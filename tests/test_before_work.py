@@ -1,7 +1,7 @@
 "What can be checked before the work is checked before it: a place that is taken is refused before anything is read."
 import pytest
 
-from distil_nb.commands import prune_model, quantize_model, sparsify_model
+from distil_nb.commands import prune_model, quantize_model, report_models, sparsify_model
 from distil_nb.core import CompressionError
 from distil_nb.distillation import distil, train_teacher
 from distil_nb.export import export_onnx
@@ -19,7 +19,8 @@ STEPS = dict(
     quantized=lambda out: train_quantized(NOWHERE, NOWHERE, out),
     sparse=lambda out: train_sparse(NOWHERE, NOWHERE, out),
     language=lambda out: distil_lm(NOWHERE, NOWHERE, NOWHERE, out),
-    export=lambda out: export_onnx(NOWHERE, out=out))
+    export=lambda out: export_onnx(NOWHERE, out=out),
+    report=lambda out: report_models([NOWHERE], NOWHERE, out))
 
 @pytest.mark.parametrize('step', STEPS)
 @pytest.mark.parametrize('ending', ['', '/'])

@@ -1,10 +1,10 @@
 "The Hub path, against a stand-in server on loopback: `--data hub --teacher hub` as a user would run it."
-import json, shutil
+import json, shutil, subprocess, sys
 
 import pandas as pd
 import pytest
 
-from conftest import finish, last_json, start
+from conftest import ROOT, clean_env, finish, last_json, start
 from distil_nb.core import quiet
 from distil_nb.data import HUB_DATA
 from distil_nb.models import HUB_STUDENT, HUB_TEACHER, SAMPLE_TEACHER
@@ -95,3 +95,34 @@ def test_downloaded_before(env, tmp_path):
     assert finish(start('evaluate', 'hub', '--data', 'hub', **offline))[0] == 2
     status,_,err = finish(start('evaluate', 'hub', '--data', 'hub', HF_HUB_OFFLINE='1', **offline))
     assert status == 0, err
+
+PUSH = """
+import sys
+from distil_nb.core import CompressionError
+from distil_nb.report import push_to_hub
+try: print(push_to_hub(*sys.argv[1:], token='hf_nobody'))
+except CompressionError as e: sys.exit(str(e))
+"""
+
+def push(*words, **env):
+    "Exit status, standard output and standard error of a push from another process."
+    done = subprocess.run([sys.executable, '-c', PUSH, *map(str, words)], env=clean_env(PYTHONPATH=str(ROOT), **env), capture_output=True, text=True, timeout=240)
+    return done.returncode, done.stdout, done.stderr
+
+def test_push(tmp_path):
+    "A checkpoint goes to the server in one call, and comes back from it byte for byte; a refusal is one line."
+    folder = shutil.copytree(SAMPLE_TEACHER, tmp_path/'teacher')
+    (folder/'README.md').write_text('---\nlibrary_name: transformers\n---\n# A card\n')
+    (folder/'.secret').write_text('mine')
+    env = dict(HF_HOME=str(tmp_path/'home'), RES_OPTIONS='timeout:1 attempts:1')
+    with HubServer(taken=tmp_path/'taken') as hub:
+        status,out,err = push(folder, 'me/teacher', HF_ENDPOINT=hub.url, **env)
+        assert status == 0 and out.strip() == f'{hub.url}/me/teacher', err
+        assert hub.made == {'me/teacher': True}
+        sent = {o.name: o.read_bytes() for o in folder.iterdir() if o.name != '.secret'}
+        assert {o.name: o.read_bytes() for o in (tmp_path/'taken'/'me'/'teacher').iterdir()} == sent
+        status,out,err = finish(start('predict', 'me/teacher', 'http://paypal.com.example.net/login', HF_ENDPOINT=hub.url, **env))
+        assert status == 0 and out.startswith('phishing'), err
+    with HubServer() as hub: status,out,err = push(folder, 'me/teacher', HF_ENDPOINT=hub.url, **env)  # takes nothing
+    assert (status, out, len(err.strip().splitlines())) == (1, '', 1) and 'as me/teacher' in err and 'hf auth login' in err, err
+    assert 'does not answer' in push(folder, 'me/teacher', HF_ENDPOINT='http://127.0.0.1:9', **env)[2]

@@ -136,4 +136,4 @@ def test_source_distribution_builds_a_wheel(tmp_path):
     wanted.read(ROOT/'settings.ini', encoding='utf-8')
     for line in wanted['DEFAULT']['requirements'].split('\n')[1:]: assert f'Requires-Dist: {line}\n' in told
     assert {'distil_nb/sample_teacher/model.safetensors', 'distil_nb/sample_student/model.safetensors',
-        'distil_nb/records/sample.json', 'distil_nb/records/bench-techniques.json', 'distil_nb/core.py'} <= set(wheel.namelist())
+        'distil_nb/records/sample.json', 'distil_nb/records/bench-techniques.json', 'distil_nb/templates/report.html.j2', 'distil_nb/templates/report.css', 'distil_nb/core.py'} <= set(wheel.namelist())
