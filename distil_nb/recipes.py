@@ -7,7 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/recipes.html.md"""
 # %% auto #0
 __all__ = ['STEPS', 'NOT_NEEDED', 'Job', 'Distil', 'Vocabulary', 'Prune', 'Sparsify', 'Quantize', 'Export', 'steps_of', 'said_of',
            'recipe_text', 'read_recipe', 'worded_recipe', 'bytes_to_serve', 'score_of', 'begun', 'run_steps',
-           'compared', 'follow_recipe', 'named_rows', 'bytes_in_floats', 'write_result']
+           'compared', 'record_of', 'named_rows', 'bytes_in_floats', 'write_result', 'follow_recipe']
 
 # %% ../nbs/48_recipes.ipynb #d03c347e
 import json, math, shlex, shutil, tempfile, time, tomllib
@@ -351,7 +351,53 @@ def compared(
             drop=score_difference(problem, problem.targets(rows[split]), *both), n=len(rows[split]))
     return found
 
-# %% ../nbs/48_recipes.ipynb #736f5973
+# %% ../nbs/48_recipes.ipynb #f1126d38
+def record_of(
+    teacher:tuple,  # Model and tokenizer
+    name:str,  # Of its checkpoint
+    rows,  # Three splits
+    steps:list,  # From `steps_of`
+    told:list[dict],  # From `run_steps`
+    last:Path,  # The same
+)->dict:  # As of `follow_recipe`
+    "What was done, and what came of it."
+    return dict(step='compress', source=name, recipe=said_of(steps), steps=told,
+        parameters=told[-1]['parameters'], bytes=told[-1]['bytes'],
+        bytes_before=bytes_in_floats(*teacher), compared=compared(teacher, last, rows))
+
+# %% ../nbs/48_recipes.ipynb #8d937ffb
+def named_rows(
+    rows,  # Splits
+)->str:  # 16 hexadecimal digits
+    "Names texts and labels."
+    wanted = 'text', 'pair', 'labels'
+    return fingerprint(*[(k, o, rows[k][o][:]) for k in sorted(rows) for o in wanted
+        if o in rows[k].column_names])
+
+def bytes_in_floats(
+    model,  # In floats
+    tokenizer,  # Its own
+)->int:  # As of `bytes_to_serve`
+    "What would have to be shipped of the model as it is."
+    with tempfile.TemporaryDirectory() as tmp:
+        save_checkpoint(model, tokenizer, f'{tmp}/o')
+        return bytes_to_serve(f'{tmp}/o')
+
+# %% ../nbs/48_recipes.ipynb #0684ed9b
+def write_result(
+    last:Path,  # Checkpoint
+    out:str|Path,  # Where it shall lie
+    steps:list,  # That made it
+    record:dict,  # What is told of it
+    overwrite:bool=False,  # Replace an existing result?
+):
+    "Put the result in its place, with recipe and record."
+    with atomic_path(out, overwrite) as part:
+        shutil.copytree(last, part)
+        (part/'recipe.toml').write_text(recipe_text(steps), encoding='utf-8')
+        write_json(record, part/'record.json', overwrite=True)
+
+# %% ../nbs/48_recipes.ipynb #efda7ece
 def follow_recipe(
     teacher,  # Checkpoint in floats: folder, `sample`, `hub`, or a name on the Hub
     data,  # From `load_rows`, or what `load_data` takes
@@ -374,40 +420,6 @@ def follow_recipe(
         begun(work, what)
         job = Job(name, rows, settings, resume, report)
         last,told = run_steps(steps, work, job, name, say)
-        record = dict(step='compress', source=name, recipe=said_of(steps), steps=told,
-            parameters=told[-1]['parameters'], bytes=told[-1]['bytes'],
-            bytes_before=bytes_in_floats(model, tokenizer), compared=compared((model, tokenizer), last,
-                rows))
+        record = record_of((model, tokenizer), name, rows, steps, told, last)
         write_result(last, out, steps, record, overwrite)
     return record
-
-# %% ../nbs/48_recipes.ipynb #3a7ef8e3
-def named_rows(
-    rows,  # Splits
-)->str:  # 16 hexadecimal digits
-    "Names texts and labels."
-    wanted = 'text', 'pair', 'labels'
-    return fingerprint(*[(k, o, rows[k][o][:]) for k in sorted(rows) for o in wanted
-        if o in rows[k].column_names])
-
-def bytes_in_floats(
-    model,  # In floats
-    tokenizer,  # Its own
-)->int:  # As of `bytes_to_serve`
-    "What would have to be shipped of the model as it is."
-    with tempfile.TemporaryDirectory() as tmp:
-        save_checkpoint(model, tokenizer, f'{tmp}/o')
-        return bytes_to_serve(f'{tmp}/o')
-
-def write_result(
-    last:Path,  # Checkpoint
-    out:str|Path,  # Where it shall lie
-    steps:list,  # That made it
-    record:dict,  # What is told of it
-    overwrite:bool=False,  # Replace an existing result?
-):
-    "Put the result in its place, with recipe and record."
-    with atomic_path(out, overwrite) as part:
-        shutil.copytree(last, part)
-        (part/'recipe.toml').write_text(recipe_text(steps), encoding='utf-8')
-        write_json(record, part/'record.json', overwrite=True)
