@@ -57,7 +57,7 @@ def looked_at(source, data, seeds:list[int])->list[dict]:
     def right(model): return 100*np.concatenate([split_logits(model, tokenizer, data[o]).argmax(-1) == data[o]['labels'][:] for o in ('validation', 'test')])
     def changed(a, b): return float((a - b).mean()), float((a - b).std(ddof=1)/len(a)**.5)
     whole,rows = right(model),[]
-    for scheme in ('weight-int4', 'weight-int3', 'weight-int2'):
+    for scheme in ('weight-int3', 'weight-int2', 'weight-int4'):
         nearest = right(quantize(model, SCHEMES[scheme]))
         for seed in seeds:
             start = time.perf_counter()

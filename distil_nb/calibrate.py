@@ -119,7 +119,7 @@ def quantize_nf4(
         save_checkpoint(model, tokenizer, f'{tmp}/float')
         return type(model).from_pretrained(f'{tmp}/float', trust_remote_code=False, **_nf4()).eval()
 
-# %% ../nbs/32_calibrate.ipynb #3d0108d2
+# %% ../nbs/32_calibrate.ipynb #ffbe84f3
 def _inverse_root(hessian:Tensor, damp:float)->Tensor:
     "Upper Cholesky factor of the inverse of a damped Hessian."
     damped = hessian.to(torch.double, copy=True)
@@ -133,7 +133,7 @@ def _inverse_root(hessian:Tensor, damp:float)->Tensor:
         raise CompressionError(f'the inputs of a matrix are too few to round it, with damp {damp}',
             'give more texts, or a larger damp, such as 0.01') from e
 
-# %% ../nbs/32_calibrate.ipynb #04dc5921
+# %% ../nbs/32_calibrate.ipynb #5d6c8408
 def gptq_codes(
     weight:Tensor,  # `(outputs, inputs)`
     scale:Tensor,  # Of the grid, `(outputs, groups)`: from `quantize_weight`
@@ -151,13 +151,13 @@ def gptq_codes(
     grid = scale.repeat_interleave(weight.shape[1]//scale.shape[1], 1).T[places]
     left,codes = weight.float().T[places],torch.empty_like(weight.T, dtype=torch.int8)
     for i,place in enumerate(places.tolist()):
-        code = (left[i]/grid[i]).round().clamp(-2**(bits - 1), 2**(bits - 1) - 1)
+        code = (left[i]*(1/grid[i])).round().clamp(-2**(bits - 1), 2**(bits - 1) - 1)
         error = (left[i] - code*grid[i])/root[i, i]
         left[i:] -= torch.outer(root[i, i:], error)
         codes[place] = code
     return codes.T.contiguous()
 
-# %% ../nbs/32_calibrate.ipynb #5e822598
+# %% ../nbs/32_calibrate.ipynb #ca548f4b
 class _Enough(Exception): "All that was asked for has been seen."
 
 class _Texts:
@@ -181,7 +181,7 @@ class _Texts:
         self.given[stack] = given  # all layers before it may give the same: nobody asks them
         layer.forward = lambda *_, **__: self.given[stack][self.now]
 
-# %% ../nbs/32_calibrate.ipynb #9572b837
+# %% ../nbs/32_calibrate.ipynb #1a7c8d15
 def _hessian(texts:_Texts, name:str, last:str)->Tensor:
     "Products of any two inputs of a matrix, summed over all tokens."
     layer = texts.model.get_submodule(name)
@@ -200,7 +200,7 @@ def _layer_of(name:str, times:dict[str,int])->str:
     layer = '.'.join(parts[:next((i for i,o in enumerate(parts, 1) if o.isdigit()), 0)])
     return layer if times[layer] == 1 else ''
 
-# %% ../nbs/32_calibrate.ipynb #e66f94a9
+# %% ../nbs/32_calibrate.ipynb #bd39b930
 def _calls(model:PreTrainedModel, batch:dict)->list[tuple[str,Tensor]]:
     "Parts of a model by name, in the order in which a batch goes through them, and what they get."
     calls = []
@@ -221,7 +221,7 @@ def _groups(model:PreTrainedModel, batch:dict)->list[tuple[str,list[str]]]:
         before = x if times[name] == 1 else None  # what is used again has inputs of its own
     return groups
 
-# %% ../nbs/32_calibrate.ipynb #ddcb95bf
+# %% ../nbs/32_calibrate.ipynb #537315e6
 def _round_all(texts:_Texts, model:PreTrainedModel, damp:float, order:bool):
     "Put better codes in the place of the nearest ones, layer by layer."
     groups = progress(_groups(texts.model, texts.batches[0]), 'rounding')
@@ -243,7 +243,7 @@ def _check_gptq(scheme:Scheme, limit:int, damp:float):
         raise CompressionError(f'GPTQ with {limit} rows and damp {damp}',
             'give 1 row or more, and 0 or more as damp')
 
-# %% ../nbs/32_calibrate.ipynb #56cc9495
+# %% ../nbs/32_calibrate.ipynb #acc46b46
 @torch.no_grad()
 def gptq(
     model:PreTrainedModel,  # In floats, encoder or decoder; stays as it is
