@@ -44,7 +44,6 @@ class _Range:
         if share == 1: return self.low, self.high
         return tuple(np.quantile(torch.cat(self.seen).numpy(), [1 - share, share]).tolist())
 
-# %% ../nbs/32_calibrate.ipynb #18d0b4e7
 @contextmanager
 def _watched(layers:dict):
     "Inside the block, see what goes into some layers; gives the range of each."
@@ -62,7 +61,6 @@ def _check_calibration(share:float, rows:Dataset):
     if not len(rows):
         raise CompressionError('there are no rows to calibrate with', 'give some training texts')
 
-# %% ../nbs/32_calibrate.ipynb #32b15ba7
 def _batches(model, tokenizer, rows:Dataset):
     "Texts of one length at a time: padding would count."
     if 'input_ids' not in rows.column_names:
@@ -100,7 +98,6 @@ def _check_nf4(model:PreTrainedModel):
             'take weight-int4')
     optional('bitsandbytes', 'nf4')
 
-# %% ../nbs/32_calibrate.ipynb #b5637dc6
 def _nf4()->dict:
     "What transformers is told."
     from transformers import BitsAndBytesConfig
@@ -119,7 +116,7 @@ def quantize_nf4(
         save_checkpoint(model, tokenizer, f'{tmp}/float')
         return type(model).from_pretrained(f'{tmp}/float', trust_remote_code=False, **_nf4()).eval()
 
-# %% ../nbs/32_calibrate.ipynb #ffbe84f3
+# %% ../nbs/32_calibrate.ipynb #241b80d4
 def _inverse_root(hessian:Tensor, damp:float)->Tensor:
     "Upper Cholesky factor of the inverse of a damped Hessian."
     damped = hessian.to(torch.double, copy=True)
@@ -133,7 +130,7 @@ def _inverse_root(hessian:Tensor, damp:float)->Tensor:
         raise CompressionError(f'the inputs of a matrix are too few to round it, with damp {damp}',
             'give more texts, or a larger damp, such as 0.01') from e
 
-# %% ../nbs/32_calibrate.ipynb #5d6c8408
+# %% ../nbs/32_calibrate.ipynb #84e92b0c
 def gptq_codes(
     weight:Tensor,  # `(outputs, inputs)`
     scale:Tensor,  # Of the grid, `(outputs, groups)`: from `quantize_weight`
@@ -157,7 +154,7 @@ def gptq_codes(
         codes[place] = code
     return codes.T.contiguous()
 
-# %% ../nbs/32_calibrate.ipynb #ca548f4b
+# %% ../nbs/32_calibrate.ipynb #0e9af873
 class _Enough(Exception): "All that was asked for has been seen."
 
 class _Texts:
@@ -181,7 +178,7 @@ class _Texts:
         self.given[stack] = given  # all layers before it may give the same: nobody asks them
         layer.forward = lambda *_, **__: self.given[stack][self.now]
 
-# %% ../nbs/32_calibrate.ipynb #1a7c8d15
+# %% ../nbs/32_calibrate.ipynb #c681d8e6
 def _hessian(texts:_Texts, name:str, last:str)->Tensor:
     "Products of any two inputs of a matrix, summed over all tokens."
     layer = texts.model.get_submodule(name)
@@ -200,7 +197,7 @@ def _layer_of(name:str, times:dict[str,int])->str:
     layer = '.'.join(parts[:next((i for i,o in enumerate(parts, 1) if o.isdigit()), 0)])
     return layer if times[layer] == 1 else ''
 
-# %% ../nbs/32_calibrate.ipynb #bd39b930
+# %% ../nbs/32_calibrate.ipynb #22c59232
 def _calls(model:PreTrainedModel, batch:dict)->list[tuple[str,Tensor]]:
     "Parts of a model by name, in the order in which a batch goes through them, and what they get."
     calls = []
@@ -221,7 +218,7 @@ def _groups(model:PreTrainedModel, batch:dict)->list[tuple[str,list[str]]]:
         before = x if times[name] == 1 else None  # what is used again has inputs of its own
     return groups
 
-# %% ../nbs/32_calibrate.ipynb #537315e6
+# %% ../nbs/32_calibrate.ipynb #ebf21b38
 def _round_all(texts:_Texts, model:PreTrainedModel, damp:float, order:bool):
     "Put better codes in the place of the nearest ones, layer by layer."
     groups = progress(_groups(texts.model, texts.batches[0]), 'rounding')
@@ -243,7 +240,7 @@ def _check_gptq(scheme:Scheme, limit:int, damp:float):
         raise CompressionError(f'GPTQ with {limit} rows and damp {damp}',
             'give 1 row or more, and 0 or more as damp')
 
-# %% ../nbs/32_calibrate.ipynb #acc46b46
+# %% ../nbs/32_calibrate.ipynb #ad9bddd1
 @torch.no_grad()
 def gptq(
     model:PreTrainedModel,  # In floats, encoder or decoder; stays as it is
