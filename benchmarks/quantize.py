@@ -1,6 +1,7 @@
 """What quantization costs and gains on data and checkpoints of your own.
 
 - `ptq`: accuracy on validation and test together, and size on disk, of each scheme, for teacher and student.
+- `gptq`: the same for rounding that looks at data, beside the nearest codes, for each seed: that of the texts to calibrate with (the teacher alone; differences are of the same rows, with standard errors).
 - `qat`: 3 bits a row, and 2 bits in groups of 32, rounded after training and trained (the teacher helps), for each seed.
 - `parity`: largest difference of logits between PyTorch and the ONNX float graph, batches of 1, 7 and 32, lengths 1 to the maximum.
 - `latency`: the story's 4-layer student (random weights), PyTorch and ONNX Runtime, floats and int8, medians side by side in one run.
@@ -19,11 +20,11 @@ import pandas as pd
 import torch
 from distil_nb.data import load_data
 from distil_nb.architectures import max_tokens
-from distil_nb.evaluate import bytes_on_disk, classifier, held_out_accuracy, latency, machine
+from distil_nb.evaluate import bytes_on_disk, classifier, held_out_accuracy, latency, machine, split_logits
 from distil_nb.export import export_onnx
 from distil_nb.models import load_checkpoint, new_student, save_checkpoint, story_config
 from distil_nb.qat import train_quantized
-from distil_nb.calibrate import calibrate, quantize_nf4
+from distil_nb.calibrate import calibrate, gptq, quantize_nf4
 from distil_nb.quantize import SCHEMES, Scheme, quantize
 
 BROKEN = {'w3': Scheme(3), 'w2': Scheme(2, 32)}  # where rounding alone hurts
@@ -47,6 +48,22 @@ def ptq(sources:dict, data)->list[dict]:
             small = make()
             found = held_out_accuracy(small, tokenizer, data)
             rows.append(dict(model=name, scheme=scheme, accuracy=found, change=found - float_accuracy, size=size(small, tokenizer)/float_size))
+            print(rows[-1], file=sys.stderr)
+    return rows
+
+def looked_at(source, data, seeds:list[int])->list[dict]:
+    "The nearest codes, and codes that suit some texts, in points on validation and test together."
+    model,tokenizer = load_checkpoint(source)
+    def right(model): return 100*np.concatenate([split_logits(model, tokenizer, data[o]).argmax(-1) == data[o]['labels'][:] for o in ('validation', 'test')])
+    def changed(a, b): return float((a - b).mean()), float((a - b).std(ddof=1)/len(a)**.5)
+    whole,rows = right(model),[]
+    for scheme in ('weight-int3', 'weight-int2', 'weight-int4'):
+        nearest = right(quantize(model, SCHEMES[scheme]))
+        for seed in seeds:
+            found = right(gptq(model, tokenizer, data['train'], SCHEMES[scheme], seed=seed))
+            rows.append(dict(scheme=scheme, seed=seed, float32=float(whole.mean()), nearest=float(nearest.mean()), gptq=float(found.mean())))
+            for name,pair in dict(lost=(nearest, whole), won=(found, nearest), left=(found, whole)).items(): rows[-1] |= dict(zip((name, f'{name}_se'), changed(*pair)))
+            rows[-1]['rows'] = len(whole)
             print(rows[-1], file=sys.stderr)
     return rows
 
@@ -106,14 +123,14 @@ def options()->argparse.Namespace:
     p.add_argument('--work', type=Path, default=Path(tempfile.gettempdir())/'distil-nb-qat', help='folder for trained models')
     p.add_argument('--seeds', type=numbers, default=[0, 1, 2])
     p.add_argument('--epochs', type=int, default=5)
-    p.add_argument('--parts', default='ptq,qat,parity,latency')
+    p.add_argument('--parts', default='ptq,gptq,qat,parity,latency')
     return p.parse_args()
 
 def main(o:argparse.Namespace):
     "Measure, tell, write; parts that are not asked for stay as they are in `--out`."
     data,sources = load_data(o.data),dict(teacher=o.teacher) | (dict(student=o.student) if o.student else {})
     found = earlier(o.out)
-    work = dict(ptq=lambda: ptq(sources, data), qat=lambda: qat(sources, data, o.seeds, o.epochs, o.work),
+    work = dict(ptq=lambda: ptq(sources, data), gptq=lambda: looked_at(o.teacher, data, o.seeds), qat=lambda: qat(sources, data, o.seeds, o.epochs, o.work),
                 parity=lambda: parity(sources), latency=lambda: speeds(data, o.teacher))
     for part in o.parts.split(','):
         found |= {part: work[part](), 'machine': machine(), 'data': Path(o.data).name}

@@ -322,10 +322,10 @@ def tell_size(
     share = size/record['bytes_before']
     print(f'{size/1e6:.1f} MB, {share:.3f} of 32-bit floats, written to {out}')
 
-def _quantize(folder, rows, out, plan, share, qat, teacher, common, settings):
+def _quantize(folder, rows, out, plan, share, rounding, qat, teacher, common, settings):
     "Round, or train."
     if not qat:
-        more = dict(share=share, seed=settings.seed, overwrite=common.overwrite)
+        more = dict(share=share, seed=settings.seed, overwrite=common.overwrite, rounding=rounding)
         record = quantize_model(folder, plan, out, rows, **more)
         return tell_size(record, out, common.as_json)
     from distil_nb.qat import train_quantized
@@ -343,7 +343,8 @@ def quantize(
     group:Optional[int]=None,  # Weights that share a scale, instead of the scheme's; 0: a row
     embedding_bits:Optional[int]=None,  # Bits of embeddings, instead of the scheme's; 32: floats
     head:bool=False,  # Quantize the classification head too
-    data:Optional[str]=None,  # For static-int8 and --qat: sample, hub, hub:owner/name, or a path
+    rounding:str='nearest',  # Of weights: to the nearest code, or gptq, to suit texts of --data
+    data:Optional[str]=None,  # For static-int8, gptq and --qat: sample, hub[:owner/name], or a path
     share:float=1.,  # Calibration: share of the values within the range; 1 is min-max
     qat:bool=False,  # Train with rounded weights (quantization-aware training)
     teacher:Optional[str]=None,  # For --qat: checkpoint whose soft targets count with --alpha
@@ -354,9 +355,9 @@ def quantize(
     check_target(out, common.overwrite)
     check_apart(out, folder, data, teacher)
     plan = planned_scheme(scheme, group=group, embedding_bits=embedding_bits, head=head)
-    check_quantizing(plan, qat, data, teacher)
+    check_quantizing(plan, qat, data, teacher, rounding)
     rows = _rows(data, folder, common, settings) if data else None
-    _quantize(folder, rows, out, plan or 'nf4', share, qat, teacher, common, settings)
+    _quantize(folder, rows, out, plan or 'nf4', share, rounding, qat, teacher, common, settings)
 
 # %% ../nbs/50_cli.ipynb #08bd5a98
 _RECOVERY = 'epochs', 'head_lr'  # --recover says how many epochs, and no head is new

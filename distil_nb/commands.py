@@ -112,6 +112,19 @@ def planned_scheme(
         raise CompressionError('nf4 has no further options', 'leave them out, or take weight-int4')
 
 # %% ../nbs/47_commands.ipynb #2045b605
+def _check_rounding(rounding:str, plan, qat:bool, data):
+    "Refuse to round by data what is not rounded so, or without data."
+    if rounding == 'nearest': return
+    if rounding != 'gptq':
+        raise CompressionError(f'no rounding {rounding!r}', 'choose nearest or gptq')
+    if qat: raise CompressionError('both --rounding gptq and --qat were given',
+        'rounded or trained: choose one')
+    if plan is None or plan.activations != 'float':
+        raise CompressionError('--rounding gptq is for weights alone',
+            'take weight-int4, weight-int3 or weight-int2')
+    if not data: raise CompressionError('--rounding gptq needs --data, to look at',
+        'give some training texts, or leave it out')
+
 def _check_qat(cannot:str|None, qat:bool, data, teacher):
     "Refuse to train what cannot be trained or has no data; and a teacher without training."
     if qat and cannot: raise CompressionError(f'{cannot} cannot be trained',
@@ -126,8 +139,10 @@ def check_quantizing(
     qat:bool,  # To be trained?
     data:str|None,  # As given
     teacher:str|None,  # As given
+    rounding:str='nearest',  # As given
 ):
     "Refuse a scheme that lacks something, or cannot be trained."
+    _check_rounding(rounding, plan, qat, data)
     static = plan is not None and plan.activations == 'static'
     cannot = 'nf4' if plan is None else 'static-int8' if static else None
     _check_qat(cannot, qat, data, teacher)
@@ -136,15 +151,16 @@ def check_quantizing(
             'give some texts, or take dynamic-int8, which needs none')
 
 # %% ../nbs/47_commands.ipynb #a95af867
-def _rounded(model, tokenizer, plan, data, share:float, seed:int):
+def _rounded(model, tokenizer, plan, data, share:float, seed:int, rounding:str):
     "A quantized copy."
-    from distil_nb.calibrate import calibrate, quantize_nf4
+    from distil_nb.calibrate import calibrate, gptq, quantize_nf4
     from distil_nb.quantize import quantize
     from distil_nb.distillation import as_data
     from distil_nb.labels import problem_of
     if plan is None: return quantize_nf4(model, tokenizer)
-    if plan.activations != 'static': return quantize(model, plan)
+    if plan.activations != 'static' and rounding == 'nearest': return quantize(model, plan)
     rows = as_data(data, problem_of(model.config))['train']
+    if rounding == 'gptq': return gptq(model, tokenizer, rows, plan, seed=seed)
     return quantize(model, plan, calibrate(model, tokenizer, rows, plan, share, seed=seed))
 
 # %% ../nbs/47_commands.ipynb #3f64d844
@@ -152,22 +168,24 @@ def quantize_model(
     model,  # In floats: model, or path or name of a checkpoint
     scheme='dynamic-int8',  # Name of a scheme, nf4, or a `Scheme`
     out:str|Path|None=None,  # Folder to make
-    data=None,  # For static-int8, which is calibrated on its training texts: as for `load_data`
+    data=None,  # Whose training texts static-int8 and gptq look at: as for `load_data`
     share:float=1.,  # Calibration: share of the values within the range; 1 is min-max
-    seed:int=0,  # Of the rows to calibrate with
+    seed:int=0,  # Of the rows to look at
     tokenizer=None,  # Of a model object
     overwrite:bool=False,  # Replace an existing result?
+    rounding:str='nearest',  # To the nearest codes; or gptq, to codes that suit the data
 )->dict|tuple:  # Record; without `out`, the quantized model and the record
     "Store a model in few bits, without training."
     from distil_nb.checkpoints import check_floats, given
     if out is not None: check_target(out, overwrite)
     plan = planned_scheme(scheme) if isinstance(scheme, str) else scheme
-    check_quantizing(plan, False, data, None)
+    check_quantizing(plan, False, data, None, rounding)
     model,tokenizer,name = given(model, tokenizer)
     check_floats(model)
-    small = _rounded(model, tokenizer, plan, data, share, seed)
+    small = _rounded(model, tokenizer, plan, data, share, seed, rounding)
     record = dict(step='quantize', source=name, scheme=vars(plan) if plan else 'nf4',
-        parameters=model.num_parameters(), bytes_before=4*model.num_parameters())
+        parameters=model.num_parameters(), bytes_before=4*model.num_parameters(),
+        rounding=rounding, seed=seed if data else None)
     return hand_over(small, tokenizer, out, record, overwrite)
 
 # %% ../nbs/47_commands.ipynb #43f87b1e

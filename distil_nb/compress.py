@@ -263,7 +263,7 @@ def foretold(self:Search)->list[dict]:
     return [dict(one=o, **{k: sum_of(terms[k][o.scheme], o) for k in ('mb', 'ms')})
         for o in candidates(self.depth, self.cut)]
 
-# %% ../nbs/49_compress.ipynb #838d15df
+# %% ../nbs/49_compress.ipynb #210f1513
 def below(
     a:Candidate,  # Is it less than
     b:Candidate,  # this one?
@@ -281,6 +281,7 @@ def spread(
     if len(found) <= most: return found
     return [found[round(i*(len(found) - 1)/(most - 1))] for i in range(most)]
 
+# %% ../nbs/49_compress.ipynb #e75e666e
 def shortlist(
     foretold:list[dict],  # Each with `one`, `mb`, `ms`
     target:Target,  # Limits
@@ -321,7 +322,7 @@ def best_of(
     if not within: return min(done, key=lambda o: max(target.over(o).values()))
     return min(within, key=lambda o: o['drop' if target.max_drop is None else 'mb'])
 
-# %% ../nbs/49_compress.ipynb #8a75a15d
+# %% ../nbs/49_compress.ipynb #d66e865f
 @patch
 def short(self:Search,
     one:Candidate,  # To be tried
@@ -332,6 +333,7 @@ def short(self:Search,
             self.job.settings)
     return remembered(self.work/f'short-{fingerprint(asdict(one))}.json', run)
 
+# %% ../nbs/49_compress.ipynb #bbb82587
 @patch
 def full(self:Search,
     one:Candidate,  # To be trained

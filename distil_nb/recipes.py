@@ -120,7 +120,7 @@ class Sparsify:
         return train_sparse(source, job.rows, out, self.plan(), job.teacher, job.trained(self),
             *job.how())
 
-# %% ../nbs/48_recipes.ipynb #e41be3d8
+# %% ../nbs/48_recipes.ipynb #c611f7d4
 @dataclass(frozen=True)
 class Quantize:
     "Weights, perhaps activations, become codes of few bits (*Quantization after training*)."
@@ -134,14 +134,15 @@ class Quantize:
         known = 'nearest', 'gptq', 'qat'
         if self.rounding not in known: raise CompressionError(
             f'no rounding {self.rounding!r}', f'choose from {", ".join(known)}')
-        check_quantizing(planned_scheme(self.scheme, group=self.group), self.rounding == 'qat',
-            'given', None)
+        plan,trained = planned_scheme(self.scheme, group=self.group),self.rounding == 'qat'
+        check_quantizing(plan, trained, 'given', None, 'nearest' if trained else self.rounding)
 
     def run(self, source:str, out:Path, job:Job)->dict:
         plan = planned_scheme(self.scheme, group=self.group)
         if self.rounding == 'qat': return train_quantized(source, job.rows, out, plan,
             job.teacher, job.trained(self), *job.how())
-        return quantize_model(source, plan, out, job.rows, seed=job.settings.seed)
+        return quantize_model(source, plan, out, job.rows, seed=job.settings.seed,
+            rounding=self.rounding)
 
 # %% ../nbs/48_recipes.ipynb #da54230f
 @dataclass(frozen=True)

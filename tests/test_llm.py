@@ -3,21 +3,23 @@ import json, signal, subprocess, sys, time
 
 import pytest
 import torch
+from datasets import Dataset
 from conftest import clean_env, last_json, on_two_processes
 
 import distil_nb.kept_logits as kept_logits
 import distil_nb.llm as llm
 import distil_nb.lm_distillation as lm_distillation
+from distil_nb.calibrate import gptq
 from distil_nb.checkpoints import save_checkpoint
 from distil_nb.core import Settings
 from distil_nb.generation import Sampling
 from distil_nb.llm import docstrings, generate_responses, held_out
-from distil_nb.lm import lm_rows, load_lm, small_lm, train_lm, train_tokenizer
+from distil_nb.lm import lm_rows, load_lm, perplexity, small_lm, train_lm, train_tokenizer
 from distil_nb.lm_distillation import METHODS, distil_lm
 from distil_nb.models import keep_layers
 from distil_nb.prune import prune_parts
 from distil_nb.qat import fake_quantize
-from distil_nb.quantize import SCHEMES, quantize
+from distil_nb.quantize import SCHEMES, Scheme, quantize
 from test_bad_input import refused
 
 PAIRS = docstrings(['bisect', 'heapq', 'textwrap', 'string', 'shutil', 'random', 'statistics'])
@@ -63,6 +65,16 @@ def test_tied_head_is_stored_once_and_trained_as_it_will_be(tmp_path, folders):
     with torch.inference_mode(): torch.testing.assert_close(fake_quantize(model, SCHEMES['weight-int4'])(ids).logits, quantize(model, SCHEMES['weight-int4'])(ids).logits)
     save_checkpoint(quantize(model, SCHEMES['weight-int8']), tokenizer, tmp_path/'int8')
     assert (tmp_path/'int8'/'compressed.safetensors').stat().st_size < .32*(folders/'teacher'/'model.safetensors').stat().st_size
+
+def test_rounding_that_looks_at_data_keeps_perplexity(tmp_path, folders):
+    "Three bits a row, looking at rows as they are trained on; a saved model is the same."
+    model,tokenizer = load_lm(folders/'teacher')
+    rows = lm_rows(PAIRS, tokenizer, 160)
+    small = gptq(model, tokenizer, Dataset.from_list(rows), Scheme(3))
+    whole,nearest,looked = (perplexity(o, rows) for o in (model, quantize(model, Scheme(3)), small))
+    assert abs(looked - whole) < .5*(nearest - whole)
+    save_checkpoint(small, tokenizer, tmp_path/'small')
+    assert perplexity(load_lm(tmp_path/'small')[0], rows) == looked
 
 KILLED = """
 import sys

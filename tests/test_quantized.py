@@ -9,7 +9,7 @@ from distil_nb.data import load_data
 from distil_nb.evaluate import classifier
 from distil_nb.models import SAMPLE_TEACHER, load_checkpoint, save_checkpoint
 from distil_nb.calibrate import calibrate, quantize_nf4
-from distil_nb.quantize import SCHEMES, Scheme, quantize
+from distil_nb.quantize import SCHEMES, QuantizedLinear, Scheme, quantize
 from test_bad_input import refused
 
 TEXTS = ['http://paypal.com.example.net/login', 'https://en.wikipedia.org/wiki/Phishing', 'http://a.b', 'http://10.0.0.1/~x/' + 'long/'*40]
@@ -66,10 +66,34 @@ def test_trained_quantized_and_exported(run, urls, tmp_path):
     a,b = (last_json(run('predict', tmp_path/o, *TEXTS, '--json')[1])['predictions'] for o in ('two', 'onnx'))
     for x,y in zip(a, b, strict=True): assert x['label'] == y['label'] and abs(x['score'] - y['score']) < .01
 
+@pytest.mark.parametrize('scheme', ['weight-int4', 'weight-int2'])
+def test_rounded_by_data_and_exported(run, urls, tmp_path, scheme):
+    "The command line: GPTQ changes codes and nothing else; the ONNX file holds all of them, number for number, and answers alike."
+    import onnx
+    words = 'quantize', SAMPLE_TEACHER, '--scheme', scheme
+    assert run(*words, '--out', tmp_path/'nearest')[0] == 0
+    status,out,err = run(*words, '--rounding', 'gptq', '--data', urls, '--seed', 3, '--out', tmp_path/'gptq', '--json')
+    assert status == 0, err
+    record = last_json(out)
+    assert (record['rounding'], record['seed']) == ('gptq', 3)
+    model,nearest = (load_checkpoint(tmp_path/o)[0] for o in ('gptq', 'nearest'))
+    assert model.compression == nearest.compression
+    assert run('export', tmp_path/'gptq', '--out', tmp_path/'onnx')[0] == 0
+    stored = {o.name: onnx.numpy_helper.to_array(o) for o in onnx.load(tmp_path/'onnx'/'model.onnx').graph.initializer}
+    layers = {name: o for name,o in model.named_modules() if isinstance(o, QuantizedLinear)}
+    assert len(layers) == 25
+    for name,o in layers.items():
+        single = np.unpackbits(stored[f'model.{name}.codes'].reshape(len(o.codes), -1), axis=1, bitorder='little').reshape(*o.codes.shape, o.bits)
+        assert np.array_equal(single @ 2**np.arange(o.bits) - 2**(o.bits - 1), o.codes.numpy()), name
+        assert o.scale.equal(nearest.get_submodule(name).scale) and not o.codes.equal(nearest.get_submodule(name).codes)
+    ours,theirs = (classifier(*load_checkpoint(tmp_path/o))(TEXTS) for o in ('gptq', 'onnx'))
+    assert np.array_equal(ours.argmax(1), theirs.argmax(1)) and np.abs(ours - theirs).max() < .5  # in the runtime activations are rounded too
+
 @pytest.mark.parametrize('words,said', [
     (['--scheme', 'int8'], ['int8', 'did you mean']), (['--scheme', 'static-int8'], ['static-int8 needs --data', 'dynamic-int8']), (['--scheme', 'weight-int4', '--group', 48], ['groups of 48', '128 columns', '16']),
     (['--scheme', 'weight-int4', '--group', -1], ['-1']), (['--scheme', 'weight-int8', '--embedding-bits', 1], ['1 bits']), (['--scheme', 'dynamic-int8', '--group', 32], ['groups of 32', 'weight-int4']),
     (['--scheme', 'static-int8', '--qat', '--data', 'sample'], ['cannot be trained', 'dynamic-int8']), (['--scheme', 'weight-int2', '--qat'], ['--qat needs --data']), (['--scheme', 'nf4', '--qat', '--data', 'sample'], ['nf4']),
+    (['--scheme', 'weight-int3', '--rounding', 'gptq'], ['--rounding gptq needs --data']), (['--scheme', 'weight-int3', '--rounding', 'up'], ['up', 'gptq']),
     (['--scheme', 'weight-int2', '--teacher', 'sample'], ['--teacher', '--qat']), (['--scheme', 'static-int8', '--data', 'sample', '--share', .2], ['share', '0.2']), (['--scheme', 'weight-int8', '--alpha', 3], ['alpha', '3'])])
 def test_bad_scheme(run, tmp_path, words, said): refused(run, tmp_path, ['quantize', 'sample', *words, '--out', tmp_path/'out'], *said)
 
