@@ -174,24 +174,24 @@ def corners(
     ends = dict.fromkeys((1, depth)),(SHARES[0], SHARES[-1]) if cut else SHARES[:1]
     return [Candidate(d, s, scheme) for d in ends[0] for s in ends[1]]
 
-# %% ../nbs/49_compress.ipynb #74831a96
+# %% ../nbs/49_compress.ipynb #74e4621e
 def short_run(
     teacher:str,  # Checkpoint
-    model,  # The same, loaded
-    tokenizer,  # Its own
+    before:tuple,  # The same, loaded, and its tokenizer
+    start:tuple,  # The same, perhaps without tokens that no text uses
     one:Candidate,  # To be tried
     cut:tuple,  # As for `shaped`
     rows,  # As the teacher knows them
     settings:Settings,  # Of the training
 )->float:  # Drop on validation, hundredths of the main score
     "Train a candidate a little."
-    small = shaped(model, tokenizer, one, cut)
+    small,tokenizer = shaped(*start, one, cut),start[1]
     with tempfile.TemporaryDirectory() as tmp:
         save_checkpoint(small, tokenizer, f'{tmp}/start')
         trained,_ = distil(teacher, part_of(rows), None, None, f'{tmp}/start',
             replace(settings, epochs=1))
     rounded = quantize(trained, scheme_named(one.scheme))
-    return _drop((model, tokenizer), (rounded, tokenizer), rows['validation'])['points']
+    return _drop(before, (rounded, tokenizer), rows['validation'])['points']
 
 # %% ../nbs/49_compress.ipynb #d9fe99b1
 def part_of(
@@ -220,7 +220,19 @@ def remembered(
     write_json(dict(found=make()), path)
     return json.loads(path.read_text(encoding='utf-8'))['found']
 
-# %% ../nbs/49_compress.ipynb #fe0bed96
+# %% ../nbs/49_compress.ipynb #2b75726e
+def _fewer_tokens(before:tuple, rows, say:Callable)->tuple:
+    "Model and tokenizer without tokens that no text uses, if nothing is lost by it."
+    texts = (o for k in ('train', 'unlabeled') if k in rows for o in texts_of(rows[k]))
+    try: small = prune_vocabulary(*before, texts)
+    except CompressionError: return before  # a tokenizer that cannot be cut
+    cost = _drop(before, small, rows['validation'])
+    if cost['low'] <= 0: return small
+    say(f'no tokens go: without those that these texts do not use it is {cost["points"]:.1f} points '
+        'worse; give more --unlabeled texts')
+    return before
+
+# %% ../nbs/49_compress.ipynb #d00bc993
 @dataclass
 class Search:
     "What a search knows, and where it keeps it."
@@ -235,12 +247,9 @@ class Search:
     def __post_init__(self):
         self.depth = self.model.config.num_hidden_layers
         self.cut = what_can_be_cut(self.model, self.tokenizer)
-        self.small = self.model, self.tokenizer
-        texts = (o for k in ('train', 'unlabeled') if k in self.job.rows
-            for o in texts_of(self.job.rows[k]))
-        try: self.small,self.vocabulary = prune_vocabulary(*self.small, texts),True
-        except CompressionError: self.vocabulary = False
         self.texts = texts_of(self.job.rows['validation'])[:200]
+        self.small = _fewer_tokens((self.model, self.tokenizer), self.job.rows, self.say)
+        self.vocabulary = self.small[0] is not self.model
 
 # %% ../nbs/49_compress.ipynb #52ebcc2c
 @patch
@@ -322,15 +331,15 @@ def best_of(
     if not within: return min(done, key=lambda o: max(target.over(o).values()))
     return min(within, key=lambda o: o['drop' if target.max_drop is None else 'mb'])
 
-# %% ../nbs/49_compress.ipynb #d66e865f
+# %% ../nbs/49_compress.ipynb #f232e4c9
 @patch
 def short(self:Search,
     one:Candidate,  # To be tried
 )->float:  # Drop on validation, points
     "Its short run, once."
     def run():
-        return short_run(self.job.teacher, *self.small, one, self.cut, self.job.rows,
-            self.job.settings)
+        return short_run(self.job.teacher, (self.model, self.tokenizer), self.small, one,
+            self.cut, self.job.rows, self.job.settings)
     return remembered(self.work/f'short-{fingerprint(asdict(one))}.json', run)
 
 # %% ../nbs/49_compress.ipynb #bbb82587

@@ -98,6 +98,22 @@ def test_report(run, tmp_path, urls):
     refused(run, tmp_path, ['report', 'sample', other, *words], 'classes of teacher are phishing, safe')
     refused(run, tmp_path, ['report', 'sample', '--data', urls, '--out', urls, '--overwrite'], urls, '.csv')
 
+def test_compress(run, tmp_path, urls):
+    words = ['compress', '--data', urls, '--teacher', 'sample', '--out', tmp_path/'out']
+    for limit in ('--max-mb', '--max-ms', '--max-drop'):
+        for wrong in ('0', '-1', 'nan', 'inf'): refused(run, tmp_path, [*words, limit, wrong], limit, 'above 0')
+    refused(run, tmp_path, [*words, '--max-mb', 'small'], 'max-mb', 'small')
+    refused(run, tmp_path, [*words, '--max-mb', '3', '--budget', '0'], '--budget', 'above 0')
+    refused(run, tmp_path, [*words, '--steps', 'distil; melt'], '--steps, step 2', "'melt'")
+    refused(run, tmp_path, [*words, '--steps', 'export; prune heads=.5'], 'prune cannot follow export')
+    refused(run, tmp_path, [*words, '--steps', 'export', '--max-mb', '3'], 'both steps and a limit')
+    refused(run, tmp_path, [*words, '--recipe', tmp_path/'gone.toml'], 'gone.toml')
+    recipe = tmp_path/'recipe.toml'
+    recipe.write_text('[[steps]]\nstep = "prune"\nneurons = 1.5\n')
+    refused(run, tmp_path, [*words, '--recipe', recipe], recipe, 'step 1 (prune)', 'neurons', '1.5')
+    recipe.write_text('[[steps]\n')
+    refused(run, tmp_path, [*words, '--recipe', recipe], recipe, 'no TOML')
+
 def test_out(run, tmp_path, urls):
     out = tmp_path/'out'; out.mkdir(); (out/'diary.txt').write_text('mine')
     refused(run, tmp_path, distil(urls, out), out, 'exists already', '--overwrite')

@@ -2,6 +2,7 @@
 import pytest
 
 from distil_nb.commands import prune_model, quantize_model, report_models, sparsify_model
+from distil_nb.compress import Target, compress
 from distil_nb.core import CompressionError
 from distil_nb.distillation import distil, train_teacher
 from distil_nb.export import export_onnx
@@ -20,7 +21,9 @@ STEPS = dict(
     sparse=lambda out: train_sparse(NOWHERE, NOWHERE, out),
     language=lambda out: distil_lm(NOWHERE, NOWHERE, NOWHERE, out),
     export=lambda out: export_onnx(NOWHERE, out=out),
-    report=lambda out: report_models([NOWHERE], NOWHERE, out))
+    report=lambda out: report_models([NOWHERE], NOWHERE, out),
+    recipe=lambda out: compress(NOWHERE, NOWHERE, out),
+    target=lambda out: compress(NOWHERE, NOWHERE, out, target=Target(max_mb=3)))
 
 @pytest.mark.parametrize('step', STEPS)
 @pytest.mark.parametrize('ending', ['', '/'])

@@ -9,6 +9,7 @@ from distil_nb.data import load_data
 from distil_nb.matching import Match
 from distil_nb.qat import train_quantized
 from distil_nb.quantize import SCHEMES
+from distil_nb.recipes import follow_recipe, worded_recipe
 from distil_nb.sparsify import Sparsity, train_sparse
 
 QUICK = Settings(epochs=2, accumulate=2)
@@ -41,6 +42,25 @@ def test_goes_on_after_every_phase(urls, tmp_path, monkeypatch, step):
         run(data, out, resume=True, report=lambda record: epochs.append(record['epoch']))
         assert weights(out) == weights(tmp_path/'whole'), phase
         assert epochs == ([2] if phase == 1 else []), phase
+
+def test_a_recipe_goes_on_after_every_step(urls, tmp_path):
+    "Stopped between steps: nothing is done twice, and the files of the result have the same bytes."
+    data,steps = load_data(urls),worded_recipe('distil epochs=1; prune neurons=.5 epochs=1; quantize scheme=weight-int4 rounding=gptq; export')
+    def files(folder): return {o.name: o.read_bytes() for o in folder.iterdir() if o.name != 'record.json'}
+    follow_recipe('sample', data, tmp_path/'whole', steps)
+    for last in (2, len(steps)):  # after a training, and before the last step
+        said,out = [],tmp_path/f'out {last}'
+        def stop(text):
+            if text.startswith(f'step {last} '): raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt): follow_recipe('sample', data, out, steps, say=stop)
+        made = sorted(o.name for o in out.with_name(f'{out.name}.partial').iterdir() if o.is_dir())
+        assert len(made) == last - 1 and not out.exists()
+        before = {o: o.stat().st_mtime_ns for o in out.with_name(f'{out.name}.partial').glob('*/*')}
+        kept = []
+        def watch(text): kept.append({o: o.stat().st_mtime_ns for o in before})
+        follow_recipe('sample', data, out, steps, resume=True, say=watch)
+        assert all(o == before for o in kept)  # what was there was not written again
+        assert files(out) == files(tmp_path/'whole'), last
 
 def test_every_kind_on_two_processes(urls, tmp_path):
     "Both processes end with one model, and take as many steps as their batches make."
