@@ -8,7 +8,7 @@ Docs: https://distil-nb.github.io/distil_nb/cli.html.md"""
 __all__ = ['app', 'Files', 'Common', 'separate', 'command', 'fail', 'say', 'given', 'deaf', 'main', 'report_epoch',
            'scores_table', 'finish', 'wanted_problem', 'train_teacher', 'Shape', 'distil', 'tell_size', 'quantize',
            'prune', 'distil_lm', 'export', 'check_making', 'write_made', 'synthesize', 'evaluate', 'report',
-           'texts_to_predict', 'predict', 'Wish', 'compress', 'demo']
+           'texts_to_predict', 'predict', 'Wish', 'tell_steps', 'compress', 'demo']
 
 # %% ../nbs/50_cli.ipynb #9dd9f2fb
 import inspect, io, json, sys
@@ -656,6 +656,19 @@ class Wish:
         steps = read_recipe(self.recipe) if self.recipe else None
         return worded_recipe(self.steps) if self.steps else steps, Target(**limits)
 
+# %% ../nbs/50_cli.ipynb #6c9d12df
+def tell_steps(
+    record:dict,  # From `compress`
+    verdict:str,  # From `add_page`
+    out:str,  # Where the result was written
+):
+    "Say what each step left, and what can be said of the result."
+    for o in record['steps']:
+        print(f'{o["step"]}: {o["validation"]:.4f} (validation), {o["bytes"]/1e6:.2f} MB')
+    print(verdict)
+    print(f'{record["bytes_before"]/record["bytes"]:.1f} times smaller in all files; model, recipe '
+        f'and report.html are in {out}')
+
 # %% ../nbs/50_cli.ipynb #8d6d2a66
 @command('distil-nb compress --teacher teacher --data urls.csv --max-mb 3 --out small',
     kinds=(Wish, Common, Settings))
@@ -666,22 +679,21 @@ def compress(*,
     unlabeled:Optional[str]=None,  # File of more texts, which count with soft targets alone
     **options,  # Of the target and the training
 ):
-    "Compress a model by steps in a row, or to a target; status 3 if no candidate reaches it."
+    "Compress a model by steps or to a target (status 3: missed), and write a page about it."
     wish = Wish(**{o.name: options.pop(o.name) for o in fields(Wish)})
     common,settings = separate(options)
     check_target(out, common.overwrite)
     check_apart(out, data, teacher, unlabeled, wish.recipe)
-    from distil_nb.compress import compress as reach
     steps,target = wish.plan()
     rows = _rows(data, teacher, common, settings, unlabeled)
-    record = reach(teacher, rows, out, steps, target, settings, wish.budget,
+    from distil_nb.compress import check_reached, compress
+    from distil_nb.recipes import add_page
+    record = compress(teacher, rows, out, steps, target, settings, wish.budget,
         _how(common, out), say)
-    if common.as_json: return print(json.dumps(record | dict(out=str(out))))
-    for o in record['steps']:
-        print(f'{o["step"]}: {o["validation"]:.4f} (validation), {o["bytes"]/1e6:.2f} MB')
-    cost = record['compared']['test']['drop']
-    print(f'{record["bytes_before"]/record["bytes"]:.1f} times smaller, {cost["points"]:.2f} points '
-        f'worse ({cost["low"]:.2f} to {cost["high"]:.2f}) on test, written to {out}')
+    verdict = add_page(out, teacher, rows, data)['verdict']
+    if common.as_json: print(json.dumps(record | dict(out=str(out), verdict=verdict)))
+    else: tell_steps(record, verdict, out)
+    check_reached(record, out)
 
 # %% ../nbs/50_cli.ipynb #5dab0f61
 def _demo_files(results:list[dict], folder:Path):

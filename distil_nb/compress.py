@@ -7,7 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/compress.html.md"""
 # %% auto #0
 __all__ = ['SHARES', 'SCHEMES', 'DEFAULT', 'TargetMissed', 'Target', 'Candidate', 'recipe_of', 'candidates', 'fit_sum', 'sum_of',
            'shaped', 'what_can_be_cut', 'probe', 'corners', 'short_run', 'part_of', 'remembered', 'Search', 'below',
-           'spread', 'shortlist', 'promising', 'best_of', 'told_apart', 'missed', 'search', 'compress']
+           'spread', 'shortlist', 'promising', 'best_of', 'told_apart', 'missed', 'search', 'compress', 'check_reached']
 
 # %% ../nbs/49_compress.ipynb #62e491b4
 import json, math, tempfile, time
@@ -452,7 +452,7 @@ def _written(looked:Search, tried:list[dict], out, overwrite:bool)->dict:
     write_result(Path(best['folder']), out, recipe, record, overwrite)
     return record
 
-# %% ../nbs/49_compress.ipynb #6d909417
+# %% ../nbs/49_compress.ipynb #05f529ed
 DEFAULT = 'distil; vocabulary; prune heads=.5 neurons=.5 epochs=3; quantize; export'
 
 def compress(
@@ -466,14 +466,20 @@ def compress(
     how:tuple=(False, False, None),  # `overwrite`, `resume`, `report`
     say:Callable=lambda text: None,  # Is told what is going on
 )->dict:  # Record of `follow_recipe` or of `search`
-    "Compress a model by steps, or to a target; `TargetMissed` if its limits cannot be kept."
+    "Compress a model by steps, or to a target; what it exceeds is in `over` of the record."
     if not target.limits():
         return follow_recipe(teacher, data, out, steps or worded_recipe(DEFAULT), settings, *how,
             say)
     if steps: raise CompressionError('both steps and a target were given', 'choose one')
     if not 0 < budget < math.inf: raise CompressionError(
         f'--budget must be a number of minutes above 0, got {budget!r}')
-    record = search(teacher, data, out, target, settings, budget, how, say)
-    if record['over']: raise TargetMissed(f'no candidate of {len(record["tried"])} keeps the '
+    return search(teacher, data, out, target, settings, budget, how, say)
+
+# %% ../nbs/49_compress.ipynb #b11cee66
+def check_reached(
+    record:dict,  # From `compress`
+    out:str|Path,  # Where the result is
+):
+    "Raise `TargetMissed` if the best that was found exceeds a limit."
+    if record.get('over'): raise TargetMissed(f'no candidate of {len(record["tried"])} keeps the '
         f'limits; the best is in {out}', missed(record['over'], record['best']))
-    return record

@@ -7,7 +7,7 @@ Docs: https://distil-nb.github.io/distil_nb/recipes.html.md"""
 # %% auto #0
 __all__ = ['STEPS', 'NOT_NEEDED', 'Job', 'Distil', 'Vocabulary', 'Prune', 'Sparsify', 'Quantize', 'Export', 'steps_of', 'said_of',
            'recipe_text', 'read_recipe', 'worded_recipe', 'bytes_to_serve', 'score_of', 'begun', 'run_steps',
-           'compared', 'record_of', 'named_rows', 'bytes_in_floats', 'write_result', 'follow_recipe']
+           'compared', 'record_of', 'named_rows', 'bytes_in_floats', 'write_result', 'follow_recipe', 'add_page']
 
 # %% ../nbs/48_recipes.ipynb #d03c347e
 import json, math, shlex, shutil, tempfile, time, tomllib
@@ -22,7 +22,7 @@ from .commands import (check_quantizing, planned_scheme, planned_zeros, prune_an
 import numpy as np
 import tomli_w
 
-# %% ../nbs/48_recipes.ipynb #1ba0f7ff
+# %% ../nbs/48_recipes.ipynb #15e1aa45
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
 from .compare import score_difference
 from .distillation import data_for, distil
@@ -30,6 +30,7 @@ from .evaluate import split_logits
 from .export import export_onnx
 from .labels import problem_of
 from .qat import train_quantized
+from .report import model_card, render_report, report_of
 from .runs import weights_fingerprint, work_folder
 from .scores import main_score
 from .sparsify import train_sparse
@@ -424,3 +425,26 @@ def follow_recipe(
         record = record_of((model, tokenizer), name, rows, steps, told, last)
         write_result(last, out, steps, record, overwrite)
     return record
+
+# %% ../nbs/48_recipes.ipynb #d0627521
+def add_page(
+    out:str|Path,  # Result of a recipe
+    teacher,  # Checkpoint that it is held against
+    rows,  # Three splits; test is told of
+    data:str='given',  # Where they are from
+    memory:int=256,  # Texts that are asked while memory is watched; 0: it is not
+)->dict:  # From `report_of`
+    "Write `report.html`, `report.md` and `README.md`, the model card, into the result."
+    out = Path(out)
+    record = json.loads((out/'record.json').read_text(encoding='utf-8'))
+    told = dict(recipe=(out/'recipe.toml').read_text(encoding='utf-8'),
+        steps=[o | o.get('values', {}) | dict(values=None) for o in record['steps']])
+    models = dict(teacher=str(teacher), compressed=str(out))
+    found = report_of(models, rows['test'], data, memory=memory, told=told)
+    pages = render_report(found)
+    for name,text in pages.items():
+        with atomic_path(out/name, overwrite=True) as part: part.write_text(text, encoding='utf-8')
+    files = sorted({*record.get('files', []), *pages})
+    write_json(record | dict(files=files), out/'record.json', overwrite=True)
+    model_card(out, found, overwrite=True)
+    return found
