@@ -1,4 +1,4 @@
-"""At equal steps the teacher's probabilities teach a student more than the data alone, 64 of them a token within two per cent of all; and a student can go on learning from what it writes itself.
+"""At equal steps the teacher's probabilities teach a student more than the data alone, 64 of them a token within five per cent of all; and a student can go on learning from what it writes itself.
 
 Docs: https://distil-nb.github.io/distil_nb/lm_distillation.html.md"""
 
