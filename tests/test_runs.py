@@ -1,5 +1,5 @@
 "Runs as processes of their own: killed, resumed, two at once, on several processes, from a fresh installation."
-import json, os, signal, subprocess, sys, time
+import ast, json, os, signal, subprocess, sys, time
 from pathlib import Path
 
 import pytest
@@ -98,9 +98,21 @@ def test_fresh_installation(tmp_path):
     metadata = next((tmp_path/'site').glob('*.dist-info/METADATA')).read_text()
     for o in ('Requires-Dist: torch>=', 'License: Apache-2.0', 'Requires-Python: >=3.11', 'Provides-Extra: dev'): assert o in metadata, metadata[:2000]
 
-@pytest.mark.parametrize('module', sorted(o.stem for o in (ROOT/'distil_nb').glob('[a-z]*.py')))
-def test_import_is_quiet(module):
+MODULES = sorted(o.stem for o in (ROOT/'distil_nb').glob('[a-z]*.py'))
+
+@pytest.mark.parametrize('modules', [['cli'], ['core'], ['sample'], MODULES, MODULES[::-1]], ids=['cli', 'core', 'sample', 'all', 'all, backwards'])
+def test_import_is_quiet(modules):
     "Importing prints nothing, and asking for help loads neither PyTorch nor transformers."
-    code = f'import sys, distil_nb.{module}; assert "{module}" not in ("cli", "core", "sample") or not {{"torch", "transformers", "datasets"}} & sys.modules.keys()'
+    code = f'import sys, importlib; [importlib.import_module("distil_nb." + o) for o in {modules}]; assert {len(modules)} > 1 or not {{"torch", "transformers", "datasets"}} & sys.modules.keys()'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+@pytest.mark.parametrize('module', MODULES)
+def test_ours_is_imported_first(module):
+    "What keeps other libraries quiet is in place before they are imported: so each module is quiet alone too."
+    loud = 'transformers', 'datasets', 'accelerate', 'huggingface_hub'
+    names = [('' if o.level else 'x.') + (o.module or '') if isinstance(o, ast.ImportFrom) else 'x.' + o.names[0].name
+        for o in ast.parse((ROOT/'distil_nb'/f'{module}.py').read_text(encoding='utf-8')).body if isinstance(o, (ast.Import, ast.ImportFrom))]
+    ours = [i for i,o in enumerate(names) if not o.startswith('x.') or o.startswith('x.distil_nb')]
+    theirs = [i for i,o in enumerate(names) if o.removeprefix('x.').split('.')[0] in loud and o.startswith('x.')]
+    assert not theirs or ours and min(ours) < min(theirs)
