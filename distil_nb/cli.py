@@ -557,7 +557,7 @@ def evaluate(
 # %% ../nbs/50_cli.ipynb #ef30bb34
 @command('distil-nb report teacher student --data urls.csv --out report', kinds=(Files,))
 def report(
-    folders:list[str],  # Checkpoints: the first is compared with, the last is what the verdict is of
+    folders:list[str],  # Checkpoints: the first is compared with, the last is judged
     *,
     data:str,  # sample, hub, hub:owner/name, or a path; a single file is measured whole
     out:str,  # Folder for report.html, report.md and record.json

@@ -221,7 +221,7 @@ def remembered(
     write_json(dict(found=make()), path)
     return json.loads(path.read_text(encoding='utf-8'))['found']
 
-# %% ../nbs/49_compress.ipynb #187100bc
+# %% ../nbs/49_compress.ipynb #8f768257
 def _fewer_tokens(before:tuple, rows, say:Callable)->tuple:
     "Without the tokens that no text uses, if nothing is lost by it."
     texts = (o for k in ('train', 'unlabeled') if k in rows for o in texts_of(rows[k]))
@@ -229,7 +229,7 @@ def _fewer_tokens(before:tuple, rows, say:Callable)->tuple:
     except CompressionError: return before  # a tokenizer that cannot be cut
     cost = _drop(before, small, rows['validation'])
     if cost['low'] <= 0: return small
-    say(f'no tokens go: without those that these texts do not use it is {cost["points"]:.1f} points '
+    say(f'no tokens go: without those that no text here uses it is {cost["points"]:.1f} points '
         'worse; give more --unlabeled texts')
     return before
 
