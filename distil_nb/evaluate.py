@@ -314,8 +314,7 @@ def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str]):
     share = whole.inverted().transform
     for dot,box,text,colour in zip(points, _label_boxes(points, sizes, frame), labels, colours):
         near = np.clip(dot, box[:2], box[2:])
-        # of the figure, which may be saved in other sizes, or cut to what is drawn
-        ends = [share(o) for o in (dot, near)]
+        ends = [share(o) for o in (dot, near)]  # of the figure: it may be saved in other sizes
         if np.hypot(*(dot - near)) > 20*scale:
             ax.annotate('', *ends, xycoords=whole, textcoords=whole,
                 arrowprops=dict(arrowstyle='-', color=colour, lw=.8))
