@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: demo test lab docs bench prepare outputs mutants teacher
+.PHONY: demo test slow lab docs bench prepare outputs mutants teacher
 .DEFAULT_GOAL := demo
 
 # The stamp is written last, so an interrupted installation is not taken for a finished one.
@@ -19,6 +19,9 @@ demo: .venv/ready  ## the whole story on generated data; results in $(OUT)
 test: .venv/ready  ## notebooks, then what a cell cannot test
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2 --timing  # two notebooks at a time, a core each
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # two files at a time, the long ones not last
+
+slow: .venv/ready  ## tests of further kinds, and on several processes
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 lab: .venv/ready  ## JupyterLab on the chapters
 	$(BIN)/jupyter lab --notebook-dir nbs

@@ -26,7 +26,9 @@ def test_the_table_is_whole():
     assert {k: v for k,v in cells.items() if v not in ('exact', 'within 1e-4')} == REASONS
     assert len(REASONS) <= len(cells)/10
 
-@pytest.mark.parametrize('kind', table.KINDS)
+QUICK = {'BERT', 'DistilBERT', 'ALBERT', 'ModernBERT', 'Llama'}  # one of each build: the others with `make slow`
+
+@pytest.mark.parametrize('kind', [pytest.param(o, marks=[] if o in QUICK else pytest.mark.slow) for o in table.KINDS])
 def test_row(kind):
     "Bits may differ from machine to machine; what was exact may be within 1e-4 elsewhere."
     steps = {k: v for k,v in table.STEPS.items() if k != 'ONNX' or kind in ONNX}

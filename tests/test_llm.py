@@ -176,7 +176,7 @@ def parts(folder):
     for o in record['history']: o.pop('seconds')
     return (folder/'model.safetensors').read_bytes(), record
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', [pytest.param(o, marks=[] if o == 'soft' else pytest.mark.slow) for o in METHODS])
 def test_goes_on_after_every_phase(tmp_path, folders, monkeypatch, method):
     "Killed while the teacher writes, while it is asked, before the training, after an epoch, and while the result is written."
     def run(out, **how):
@@ -273,6 +273,7 @@ if __name__ == '__main__':
     Path(f'{out}/said {processes().process_index}').write_text(' '.join(said))
 """
 
+@pytest.mark.slow
 def test_two_processes(tmp_path, folders):
     "Both end with one model; one of them writes responses and keeps logits, and the other reads them."
     (tmp_path/'go.py').write_text(TWO)

@@ -24,7 +24,7 @@ def weights(folder):
     "The bytes of a result."
     return next(o.read_bytes() for o in sorted(folder.glob('*.safetensors')))
 
-@pytest.mark.parametrize('step', STEPS)
+@pytest.mark.parametrize('step', [pytest.param(o, marks=[] if o in ('distil', 'quantized') else pytest.mark.slow) for o in STEPS])
 def test_goes_on_after_every_phase(urls, tmp_path, monkeypatch, step):
     "Stopped after the first epoch, after the last one, and while the result is written."
     data,run = load_data(urls),STEPS[step]
@@ -62,6 +62,7 @@ def test_a_recipe_goes_on_after_every_step(urls, tmp_path):
         assert all(o == before for o in kept)  # what was there was not written again
         assert files(out) == files(tmp_path/'whole'), last
 
+@pytest.mark.slow
 def test_every_kind_on_two_processes(urls, tmp_path):
     "Both processes end with one model, and take as many steps as their batches make."
     script = tmp_path/'go.py'
