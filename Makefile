@@ -20,7 +20,7 @@ test: .venv/ready  ## notebooks, then what a cell cannot test
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2 --timing  # two notebooks at a time, a core each
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # two files at a time, the long ones not last
 
-slow: .venv/ready  ## tests of further kinds, and on several processes
+slow: .venv/ready  ## tests of further kinds, of language models, of hostile files, on several processes
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
 
 lab: .venv/ready  ## JupyterLab on the chapters

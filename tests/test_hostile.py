@@ -7,6 +7,8 @@ import pytest
 
 from distil_nb.core import Settings
 
+pytestmark = pytest.mark.slow  # `make slow`: minutes, in processes of their own or with models that are trained
+
 N = dict(data=110, config=70, tokenizer=50, weights=50, onnx=30, cache=20, kept=20)
 LIMIT = 20  # seconds for one command
 ROWS = [dict(text=f'http://{"ab"[i%2]}{i}.example/login', labels=i%2) for i in range(24)]

@@ -22,6 +22,8 @@ from distil_nb.qat import fake_quantize
 from distil_nb.quantize import SCHEMES, Scheme, quantize
 from test_bad_input import refused
 
+pytestmark = pytest.mark.slow  # `make slow`: minutes, in processes of their own or with models that are trained
+
 PAIRS = docstrings(['bisect', 'heapq', 'textwrap', 'string', 'shutil', 'random', 'statistics'])
 HOW = Sampling(10, 1., top_k=40)
 

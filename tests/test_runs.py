@@ -30,6 +30,7 @@ def test_killed_and_resumed(urls, tmp_path):
     assert weights(out) == weights(whole) and history(out) == history(whole)
     assert sorted(o.name for o in tmp_path.iterdir()) == ['out', 'urls', 'whole']
 
+@pytest.mark.slow
 def test_two_at_once(urls, tmp_path):
     "One of two runs that want the same folder gets it, the other is told so."
     first = start(*distil(urls, tmp_path/'out', '--epochs', 3))
@@ -65,6 +66,7 @@ def test_same_seed_same_numbers_and_plain_transformers(urls, tmp_path):
     found = last_json(out)['predictions'][0]
     assert abs(found['score'] - p.max().item()) < 1e-6 and found['label'] == model.config.id2label[p.argmax().item()]
 
+@pytest.mark.slow
 def test_two_processes_share_the_batches(urls, tmp_path):
     "Launched as two processes, both train one model on half of the batches each, and one of them writes it."
     script = tmp_path/'go.py'

@@ -8,6 +8,8 @@ from distil_nb.data import few_held_out, load_data
 from distil_nb.synthesize import check_made
 from test_bad_input import refused
 
+pytestmark = pytest.mark.slow  # `make slow`: minutes, in processes of their own or with models that are trained
+
 def test_made_and_used(run, urls, tmp_path):
     "The same seed makes the same file; no text of the data is in it; each row says where it comes from; `distil` takes it."
     out = tmp_path/'made.jsonl'
