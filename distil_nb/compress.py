@@ -22,19 +22,19 @@ import numpy as np
 from fastcore.basics import patch
 from scipy.optimize import nnls
 
-# %% ../nbs/49_compress.ipynb #a1d549a4
+# %% ../nbs/49_compress.ipynb #828b8ea0
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
-from .compare import rows_needed, score_difference
+from .compare import score_difference
 from .data import DatasetDict, texts_of
 from .distillation import data_for, distil
 from .evaluate import classifier, latencies, machine, split_logits
 from .export import export_onnx
 from .labels import problem_of
 from .models import keep_layers, spread_layers
-from .prune import check_heads, magnitude, prune
+from .prune import magnitude, prune
 from .quantize import quantize, scheme_named
 from .recipes import (Job, begun, bytes_to_serve, follow_recipe, named_rows,
-    record_of, run_steps, steps_of, worded_recipe, write_result)
+    record_of, run_steps, steps_of, write_result)
 from .runs import work_folder, weights_fingerprint
 from .tokens import fingerprint
 from .vocabulary import prune_vocabulary
@@ -467,7 +467,7 @@ def default_recipe(
     if _fewer_tokens(before, rows, say)[0] is not model: said.append(dict(step='vocabulary'))
     return steps_of(said + [dict(step='quantize'), dict(step='export')])
 
-# %% ../nbs/49_compress.ipynb #14212f76
+# %% ../nbs/49_compress.ipynb #ec8e8755
 def compress(
     teacher,  # Checkpoint in floats: folder, `sample`, `hub`, or a name on the Hub
     data,  # From `load_rows`, or what `load_data` takes
@@ -482,10 +482,11 @@ def compress(
     "Compress a model by steps, or to a target; what it exceeds is in `over` of the record."
     check_target(out, how[0])
     if not target.limits():
-        model,tokenizer,_ = given(teacher, None)
-        rows = data_for(model, data)
-        steps = steps or default_recipe(model, tokenizer, rows, say)
-        return follow_recipe(teacher, rows, out, steps, settings, *how, say)
+        if not steps:
+            model,tokenizer,_ = given(teacher, None)
+            data = data_for(model, data)
+            steps = default_recipe(model, tokenizer, data, say)
+        return follow_recipe(teacher, data, out, steps, settings, *how, say)
     if steps: raise CompressionError('both steps and a target were given', 'choose one')
     if not 0 < budget < math.inf: raise CompressionError(
         f'--budget must be a number of minutes above 0, got {budget!r}')

@@ -6,8 +6,8 @@ Docs: https://distil-nb.github.io/distil_nb/recipes.html.md"""
 
 # %% auto #0
 __all__ = ['STEPS', 'NOT_NEEDED', 'Job', 'Distil', 'Vocabulary', 'Prune', 'Sparsify', 'Quantize', 'Export', 'steps_of', 'said_of',
-           'recipe_text', 'read_recipe', 'worded_recipe', 'bytes_to_serve', 'score_of', 'begun', 'run_steps',
-           'compared', 'record_of', 'named_rows', 'bytes_in_floats', 'write_result', 'follow_recipe', 'add_page']
+           'recipe_text', 'read_recipe', 'worded_recipe', 'bytes_to_serve', 'begun', 'run_steps', 'compared',
+           'record_of', 'named_rows', 'bytes_in_floats', 'write_result', 'follow_recipe', 'add_page']
 
 # %% ../nbs/48_recipes.ipynb #d03c347e
 import json, math, shlex, shutil, tempfile, time, tomllib
@@ -22,7 +22,7 @@ from .commands import (check_quantizing, planned_scheme, planned_zeros, prune_an
 import numpy as np
 import tomli_w
 
-# %% ../nbs/48_recipes.ipynb #15e1aa45
+# %% ../nbs/48_recipes.ipynb #11d00d7c
 from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
 from .compare import score_difference
 from .distillation import data_for, distil
@@ -32,7 +32,6 @@ from .labels import problem_of
 from .qat import train_quantized
 from .report import model_card, render_report, report_of
 from .runs import weights_fingerprint, work_folder
-from .scores import main_score
 from .sparsify import train_sparse
 from .tokens import fingerprint
 from .writing import atomic_path, check_target, write_json
@@ -268,7 +267,7 @@ def worded_recipe(
         said.append(dict(step=name) | {k: _word(v) for k,_,v in pairs})
     return steps_of(said, '--steps')
 
-# %% ../nbs/48_recipes.ipynb #e405b319
+# %% ../nbs/48_recipes.ipynb #108e3d88
 NOT_NEEDED = 'record.json', 'recipe.toml', 'README.md', 'report.html', 'report.md'
 
 def bytes_to_serve(
@@ -278,20 +277,12 @@ def bytes_to_serve(
     files = [o for o in Path(folder).rglob('*') if o.is_file() and o.name not in NOT_NEEDED]
     return sum(o.stat().st_size for o in files)
 
-def score_of(
-    problem,  # From `problem_of`
-    rows,  # With labels
-    logits:np.ndarray,  # Of these rows
-)->float:  # Such as accuracy, from 0 to 1
-    "The main score alone."
-    found = problem.scores(problem.targets(rows), logits)
-    return found[main_score(found)]
-
 def _measured(folder:Path, rows)->dict:
     "What is told of a step's result."
     model,tokenizer = load_checkpoint(folder)
-    score = score_of(problem_of(model.config), rows, split_logits(model, tokenizer, rows))
-    return dict(validation=float(score), parameters=model.num_parameters(),
+    problem,logits = problem_of(model.config),split_logits(model, tokenizer, rows)
+    score = problem.main_score_of(problem.targets(rows), logits)
+    return dict(validation=score, parameters=model.num_parameters(),
         bytes=bytes_to_serve(folder))
 
 # %% ../nbs/48_recipes.ipynb #9a40996a
@@ -336,7 +327,7 @@ def run_steps(
         source = str(folder)
     return folder, told
 
-# %% ../nbs/48_recipes.ipynb #275edf59
+# %% ../nbs/48_recipes.ipynb #71ed1004
 def compared(
     teacher,  # Model and tokenizer
     folder:Path,  # The result
@@ -347,10 +338,10 @@ def compared(
     problem = problem_of(small[0].config)
     for split in ('validation', 'test'):
         both = [split_logits(*o, rows[split]) for o in (teacher, small)]
-        before,after = (score_of(problem, rows[split], o) for o in both)
-        found[split] = dict(before=float(before), after=float(after),
-            
-            drop=score_difference(problem, problem.targets(rows[split]), *both), n=len(rows[split]))
+        targets = problem.targets(rows[split])
+        before,after = (problem.main_score_of(targets, o) for o in both)
+        found[split] = dict(before=before, after=after, n=len(targets),
+            drop=score_difference(problem, targets, *both))
     return found
 
 # %% ../nbs/48_recipes.ipynb #f1126d38
