@@ -1,7 +1,8 @@
 "What the benchmarks share: options of every command line, and the telling of a record."
-import argparse, json
+import argparse, base64, json, zlib
 from pathlib import Path
 
+import numpy as np
 from distil_nb.compare import bootstrap_difference as interval  # of hits, `(seeds, rows)` each
 
 def parser(doc:str)->argparse.ArgumentParser:
@@ -24,3 +25,11 @@ def earlier(out:Path|None)->dict:
 def numbers(text:str)->list[int]:
     "A list in one word of the command line: 1,8,32."
     return [int(o) for o in text.split(',')]
+
+def packed(hits:np.ndarray)->str:
+    "Which rows are right, as a word of JSON."
+    return base64.b85encode(zlib.compress(np.packbits(hits).tobytes())).decode()
+
+def unpacked(text:str, n:int)->np.ndarray:
+    "Rows as `packed` wrote them."
+    return np.unpackbits(np.frombuffer(zlib.decompress(base64.b85decode(text)), np.uint8))[:n].astype(bool)

@@ -5,12 +5,12 @@ Usage: python benchmarks/worth.py [--seeds 0,1] [--steps 700] [--json] [--out FI
 All on the sample, scored on its 10,000 test rows: by number of labelled rows, by start (from nothing, or from the first
 and last layer of the teacher), by temperature and alpha. Every run has the same number of optimizer steps, the same
 schedule and the last epoch; nothing is chosen. A run that the file holds already is not made again (`--anew`: all are)."""
-import base64, time, zlib
+import time
 from pathlib import Path
 
 from distil_nb.core import Settings, set_seed
 import numpy as np
-from common import earlier, numbers, parser
+from common import earlier, numbers, packed, parser
 from datasets import DatasetDict
 from distil_nb.data import few_held_out, load_data, sample_pool
 from distil_nb.evaluate import machine, split_logits
@@ -38,9 +38,6 @@ def hits_of(teacher, tokenizer, data:DatasetDict, steps:int, rows:int, start:str
     how = Settings(epochs=max(epochs, 1), lr=5e-4, temperature=temperature, alpha=0. if kind == 'labels' else alpha, seed=seed, keep='last', precision='no')
     model,_ = train(start_of(teacher, start, seed), tokenizer, few, how)
     return split_logits(model, tokenizer, data['test']).argmax(-1) == column(data['test'], 'labels')
-
-def packed(hits:np.ndarray)->str: return base64.b85encode(zlib.compress(np.packbits(hits).tobytes())).decode()
-def unpacked(text:str, n:int)->np.ndarray: return np.unpackbits(np.frombuffer(zlib.decompress(base64.b85decode(text)), np.uint8))[:n].astype(bool)
 
 def wanted(seeds:list[int])->list[tuple]:
     "All runs: the story's row for each seed, the others for the first."

@@ -11,7 +11,7 @@ __all__ = ['app', 'Files', 'taken', 'Common', 'separate', 'command', 'fail', 'sa
            'texts_to_predict', 'predict', 'Wish', 'tell_steps', 'compress', 'demo']
 
 # %% ../nbs/50_cli.ipynb #9dd9f2fb
-import inspect, io, json, sys
+import importlib.util, inspect, io, json, sys
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,9 +22,9 @@ from fastcore.docments import docments
 from typer.exceptions import TyperException
 
 from .commands import (Columns, check_apart, check_cuts, check_quantizing, cut,
-    demo_results, demo_smaller, demo_students, hand_over, layer_numbers, load_rows,
-    measure_model, planned_scheme, planned_zeros, predict_texts, problem_at,
-    prune_and_recover, quantize_model, report_models)
+    demo_results, demo_students, hand_over, layer_numbers, load_rows, measure_model,
+    planned_scheme, planned_zeros, predict_texts, problem_at, prune_and_recover,
+    quantize_model, report_models)
 from distil_nb.core import (CompressionError, Settings, notes_wait, one_line, passive_threads,
     say_notes)
 from .writing import atomic_path, check_target, write_json
@@ -683,23 +683,37 @@ def compress(*,
     teacher:str,  # In floats: sample, hub, a name on the Hub, or a folder
     out:str,  # Folder for the result
     unlabeled:Optional[str]=None,  # File of more texts, which count with soft targets alone
+    start:Optional[str]=None,  # Begin the steps with this checkpoint, a student of the teacher's
     **options,  # Of the target and the training
 ):
     "Compress a model by steps or to a target (status 3: missed), and write a page about it."
     wish = taken(Wish, options)
     common,settings = separate(options)
     check_target(out, common.overwrite)
-    check_apart(out, data, teacher, unlabeled, wish.recipe)
+    check_apart(out, data, teacher, unlabeled, wish.recipe, start)
     steps,target = wish.plan()
     rows = _rows(data, teacher, common, settings, unlabeled)
     from distil_nb.compress import check_reached, compress
     from distil_nb.recipes import add_page
     record = compress(teacher, rows, out, steps, target, settings, wish.budget,
-        _how(common, out), say)
+        _how(common, out), say, start)
     verdict = add_page(out, teacher, rows, data)['verdict']
     if common.as_json: print(json.dumps(record | dict(out=str(out), verdict=verdict)))
     else: tell_steps(record, verdict, out)
     check_reached(record, out)
+
+# %% ../nbs/50_cli.ipynb #3e50c4a0
+_DEMO = 'prune neurons=.5 epochs=1 lr=3e-4; quantize scheme=weight-int4'
+
+def _demo_compressed(rows, folder:Path, settings:Settings)->dict:
+    "The student rounded alone, and what a recipe makes of it: cut, trained a little, rounded, exported."
+    from distil_nb.recipes import follow_recipe, worded_recipe
+    onnx = importlib.util.find_spec('onnxruntime') is not None
+    if not onnx: say("without export: pip install 'distil_nb[onnx]'")
+    small = quantize_model(folder/'student', 'dynamic-int8', folder/'student-int8')
+    record = follow_recipe('sample', rows, folder/'compressed', worded_recipe(_DEMO + '; export'*onnx),
+        settings, report=report_epoch, say=say, start=folder/'student')
+    return {'student-int8': small, 'compressed': record}
 
 # %% ../nbs/50_cli.ipynb #5dab0f61
 def _demo_files(results:list[dict], folder:Path):
@@ -716,6 +730,7 @@ def _print_demo(results:list[dict], worth:dict, out:str):
     print(f'The teacher is worth {worth["points"]:.1f} points to the student '
         f'({worth["low"]:.1f} to {worth["high"]:.1f}, paired, {results[0]["n"]:,} test rows)')
     print(f'Checkpoints, results.csv and results.png are in {out}')
+    print(f'The page about the compressed one: {Path(out)/"compressed"/"report.html"}')
 
 # %% ../nbs/50_cli.ipynb #39590ccd
 @command('distil-nb demo --out demo')
@@ -725,17 +740,20 @@ def demo(*,
     overwrite:bool=False,  # Replace an existing result
     as_json:bool=False,  # Print all figures as one line of JSON
 ):
-    "The whole story in three minutes: teacher, student, its smaller forms, baselines. No network."
-    Settings(seed=seed)
+    "The whole story in minutes: teacher, student, its smaller forms, baselines. No network."
+    settings = Settings(seed=seed)
     with atomic_path(out, overwrite) as part:
         from distil_nb.checkpoints import load_checkpoint, save_checkpoint
+        from distil_nb.data import few_held_out
+        from distil_nb.recipes import add_page
         save_checkpoint(*load_checkpoint('sample'), part/'teacher')
         rows = load_rows('sample')
         records = demo_students(rows, part, seed, say, report_epoch)
-        records |= demo_smaller(rows, part, seed, report_epoch)
+        records |= _demo_compressed(few_held_out(rows), part, settings)
         results,worth = demo_results(rows, part, seed)
         _demo_files(results, part)
         write_json(dict(step='demo', students=records, results=results, worth=worth),
             part/'record.json')
+    add_page(Path(out)/'compressed', 'sample', few_held_out(rows, 2000), 'sample')
     if as_json: return print(json.dumps(dict(results=results, worth=worth, out=str(out))))
     _print_demo(results, worth, out)

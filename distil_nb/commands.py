@@ -8,7 +8,7 @@ Docs: https://distil-nb.github.io/distil_nb/commands.html.md"""
 __all__ = ['Columns', 'load_rows', 'problem_at', 'layer_numbers', 'check_apart', 'hand_over', 'planned_scheme',
            'check_quantizing', 'quantize_model', 'check_cuts', 'planned_zeros', 'prune_model', 'cut', 'sparsify_model',
            'prune_and_recover', 'measure_model', 'predict_texts', 'named_models', 'report_models', 'demo_students',
-           'demo_smaller', 'demo_results']
+           'demo_results']
 
 # %% ../nbs/47_commands.ipynb #2935ea61
 import tempfile
@@ -423,22 +423,6 @@ def demo_students(
             sizes=dict(layers=2), report=report)
     return records
 
-# %% ../nbs/47_commands.ipynb #8d174545
-def demo_smaller(
-    rows,  # The sample's splits, from `load_data`
-    folder:Path,  # With the student
-    seed:int=0,  # Of everything
-    report=None,  # Is told of each epoch
-)->dict[str,dict]:  # Record of each
-    "Cut the student and train it a little, then round what is left."
-    from distil_nb.data import few_held_out
-    how = Settings(epochs=1, lr=3e-4, seed=seed)
-    cuts = dict(layers=0, heads=0., neurons=.5, anywhere=False, vocabulary=False)
-    pruned = prune_and_recover(str(folder/'student'), few_held_out(rows), str(folder/'pruned'),
-        cuts, teacher='sample', settings=how, how=(False, False, report))
-    small = quantize_model(folder/'pruned', 'weight-int4', folder/'pruned-int4')
-    return {'pruned': pruned, 'pruned-int4': small}
-
 # %% ../nbs/47_commands.ipynb #a5c251a2
 def demo_results(
     rows,  # The sample's splits, from `load_data`
@@ -453,7 +437,7 @@ def demo_results(
     test = rows['test']
     forms = {'TF-IDF': dict(zip(('classify', 'parameters', 'size'),
         tfidf_baseline(rows['train'], seed)))}
-    for o in 'labels-only', 'student', 'teacher', 'pruned', 'pruned-int4':
+    for o in 'labels-only', 'student', 'teacher', 'student-int8', 'compressed':
         model = load_checkpoint(folder/o)
         answers = dict(logits=split_logits(*model, test))
         forms[o] = contender(*model, bytes_on_disk(folder/o)) | answers

@@ -23,7 +23,8 @@ from fastcore.basics import patch
 from scipy.optimize import nnls
 
 # %% ../nbs/49_compress.ipynb #828b8ea0
-from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
+from .architectures import token_tables
+from .checkpoints import given, load_checkpoint, save_checkpoint
 from .compare import score_difference
 from .data import DatasetDict, texts_of
 from .distillation import data_for, distil
@@ -33,9 +34,8 @@ from .labels import problem_of
 from .models import keep_layers, spread_layers
 from .prune import magnitude, prune
 from .quantize import quantize, scheme_named
-from .recipes import (Job, begun, bytes_to_serve, follow_recipe, named_rows,
-    record_of, run_steps, steps_of, write_result)
-from .runs import work_folder, weights_fingerprint
+from .recipes import (Job, at_work, bytes_to_serve, follow_recipe, record_of, run_steps,
+    steps_of, write_result)
 from .tokens import fingerprint
 from .vocabulary import prune_vocabulary
 from .writing import check_target, write_json
@@ -353,7 +353,7 @@ def full(self:Search,
     folder.mkdir(exist_ok=True)
     recipe = steps_of(recipe_of(one, self.depth, self.cut, self.job.settings.epochs,
         self.vocabulary))
-    last,told = run_steps(recipe, folder, self.job, self.job.teacher, self.say)
+    last,told = run_steps(recipe, folder, self.job, self.say)
     def measured():
         made = load_checkpoint(last)
         ms = latencies({'': classifier(*made)}, self.texts)['']
@@ -423,18 +423,12 @@ def search(
     say:Callable=lambda text: None,  # Is told what is going on
 )->dict:  # Record: `target`, `tried`, `recipe`, `steps`, `compared`, `over`
     "Find a recipe whose result keeps the limits; the result is written even if none does."
-    overwrite,resume,report = how
-    check_target(out, overwrite)
-    model,tokenizer,name = given(teacher, None)
-    check_floats(model)
-    rows,end = data_for(model, data),time.monotonic() + 60*budget
-    what = dict(target=asdict(target), settings=asdict(settings), rows=named_rows(rows),
-        teacher=weights_fingerprint(model))
-    with work_folder(out, resume, 'begun.json') as work:
-        begun(work, what)
-        job = Job(name, rows, settings, resume, report)
-        looked = Search(job, model, tokenizer, target, work, end, say)
-        return _written(looked, looked.run(), out, overwrite)
+    if not 0 < budget < math.inf: raise CompressionError(
+        f'--budget must be a number of minutes above 0, got {budget!r}')
+    end,what = time.monotonic() + 60*budget,dict(target=asdict(target))
+    with at_work(teacher, data, out, what, settings, how) as (work, job, before):
+        looked = Search(job, *before, target, work, end, say)
+        return _written(looked, looked.run(), out, how[0])
 
 # %% ../nbs/49_compress.ipynb #ac4f607b
 def _written(looked:Search, tried:list[dict], out, overwrite:bool)->dict:
@@ -442,7 +436,7 @@ def _written(looked:Search, tried:list[dict], out, overwrite:bool)->dict:
     best = best_of(tried, looked.target)
     over,rows = looked.target.over(best),looked.job.rows
     recipe = steps_of([dict(step=o['step']) | o['values'] for o in best['steps']])
-    told = record_of((looked.model, looked.tokenizer), looked.job.teacher, rows, recipe,
+    told = record_of((looked.model, looked.tokenizer), looked.job, recipe,
         best['steps'], Path(best['folder']))
     record = told | dict(target=looked.target.limits(), over=over, machine=machine(),
         tried=[_found(o) for o in tried], best=_found(best))
@@ -460,12 +454,14 @@ def default_recipe(
     rows,  # Three splits, perhaps `unlabeled`
     say:Callable=lambda text: None,  # Is told if no tokens can go
 )->list:  # Steps
-    "Half of the layers, half of the width, tokens that nobody uses, eight bits, ONNX."
+    "Half of the layers and of the width, no token that nobody uses, 8 bits (4 in tables), ONNX."
     before,said = (model, tokenizer),[dict(step='distil')]
     if cut := what_can_be_cut(*before):
         said.append(dict(step='prune', epochs=3) | dict.fromkeys(cut, .5))
     if _fewer_tokens(before, rows, say)[0] is not model: said.append(dict(step='vocabulary'))
-    return steps_of(said + [dict(step='quantize'), dict(step='export')])
+    in_groups = all(o.embedding_dim%32 == 0 for o in token_tables(model).values())
+    table = dict(embedding_bits=4) if in_groups else {}
+    return steps_of(said + [dict(step='quantize') | table, dict(step='export')])
 
 # %% ../nbs/49_compress.ipynb #ec8e8755
 def compress(
@@ -478,18 +474,19 @@ def compress(
     budget:float=60.,  # Minutes after which a search begins nothing more
     how:tuple=(False, False, None),  # `overwrite`, `resume`, `report`
     say:Callable=lambda text: None,  # Is told what is going on
+    start:str|Path|None=None,  # Begin steps with this checkpoint, a student of the teacher's
 )->dict:  # Record of `follow_recipe` or of `search`
     "Compress a model by steps, or to a target; what it exceeds is in `over` of the record."
     check_target(out, how[0])
+    if start is not None and not steps: raise CompressionError(
+        '--start needs steps to go on with', 'add --steps or --recipe')
     if not target.limits():
         if not steps:
             model,tokenizer,_ = given(teacher, None)
             data = data_for(model, data)
             steps = default_recipe(model, tokenizer, data, say)
-        return follow_recipe(teacher, data, out, steps, settings, *how, say)
+        return follow_recipe(teacher, data, out, steps, settings, *how, say, start)
     if steps: raise CompressionError('both steps and a target were given', 'choose one')
-    if not 0 < budget < math.inf: raise CompressionError(
-        f'--budget must be a number of minutes above 0, got {budget!r}')
     return search(teacher, data, out, target, settings, budget, how, say)
 
 # %% ../nbs/49_compress.ipynb #b11cee66

@@ -6,8 +6,8 @@ Docs: https://distil-nb.github.io/distil_nb/export.html.md"""
 
 # %% auto #0
 __all__ = ['OnnxDynamicLinear', 'OnnxStaticLinear', 'OnnxBlockLinear', 'OnnxRowLinear', 'OnnxEmbedding', 'OnnxGroupEmbedding',
-           'onnx_layer', 'onnx_twin', 'check_graph', 'check_doors', 'OnnxModel', 'check_graph_answers', 'export_onnx',
-           'OnnxClassifier']
+           'onnx_layer', 'onnx_twin', 'check_graph', 'check_doors', 'OnnxModel', 'check_graph_answers', 'needs_onnx',
+           'export_onnx', 'OnnxClassifier']
 
 # %% ../nbs/44_export.ipynb #0204c2a0
 import copy, io, json, logging, tempfile, warnings
@@ -374,6 +374,10 @@ def _export(model, tokenizer, folder:Path, record:dict)->dict:
     return record
 
 # %% ../nbs/44_export.ipynb #73a41759
+def needs_onnx():
+    "`CompressionError` if a package is missing that an export needs."
+    for package in ('onnx', 'onnxscript', 'onnxruntime'): optional(package, 'onnx')
+
 def export_onnx(
     model:PreTrainedModel|str|Path,  # Classifier (stays as it is), or path or name of a checkpoint
     tokenizer:PreTrainedTokenizerBase|None=None,  # Its own; a path brings one
@@ -382,7 +386,7 @@ def export_onnx(
     overwrite:bool=False,  # Replace an existing result?
 )->dict|tuple[OnnxModel,dict]:  # Record; without `out` the ONNX model and its record
     "Write a model as an ONNX graph for any batch and length."
-    for package in ('onnx', 'onnxscript', 'onnxruntime'): optional(package, 'onnx')
+    needs_onnx()
     if out is not None: check_target(out, overwrite)
     model,tokenizer,_ = given(model, tokenizer)
     with tempfile.TemporaryDirectory() as tmp, quiet():

@@ -7,13 +7,14 @@ Docs: https://distil-nb.github.io/distil_nb/recipes.html.md"""
 # %% auto #0
 __all__ = ['STEPS', 'NOT_NEEDED', 'Job', 'Distil', 'Vocabulary', 'Prune', 'Sparsify', 'Quantize', 'Export', 'steps_of', 'said_of',
            'recipe_text', 'read_recipe', 'worded_recipe', 'bytes_to_serve', 'begun', 'run_steps', 'compared',
-           'record_of', 'named_rows', 'bytes_in_floats', 'write_result', 'follow_recipe', 'add_page']
+           'record_of', 'named_rows', 'bytes_in_floats', 'write_result', 'at_work', 'follow_recipe', 'add_page']
 
 # %% ../nbs/48_recipes.ipynb #d03c347e
 import json, math, shlex, shutil, tempfile, time, tomllib
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Callable, get_args
+from typing import Callable, Iterator, get_args
 
 # *core* comes before transformers: it keeps the imports quiet
 from .core import CompressionError, Settings
@@ -27,7 +28,7 @@ from .checkpoints import check_floats, given, load_checkpoint, save_checkpoint
 from .compare import score_difference
 from .distillation import data_for, distil
 from .evaluate import split_logits
-from .export import export_onnx
+from .export import export_onnx, needs_onnx
 from .labels import problem_of
 from .qat import train_quantized
 from .report import model_card, render_report, report_of
@@ -40,11 +41,12 @@ from .writing import atomic_path, check_target, write_json
 @dataclass(frozen=True)
 class Job:
     "What all steps of a recipe share."
-    teacher:str  # Checkpoint at the beginning: it teaches wherever something is trained
+    teacher:str  # Checkpoint: it teaches wherever something is trained
     rows:object  # From `load_rows`: three splits, perhaps `unlabeled`
     settings:Settings=Settings()  # Of every training, but for what a step says itself
     resume:bool=False  # Go on with a training that was interrupted?
     report:Callable|None=None  # Is told of each epoch
+    start:str|None=None  # Checkpoint that the first step takes; the teacher if not given
 
     def how(self)->tuple: return False, self.resume, self.report
 
@@ -126,19 +128,23 @@ class Quantize:
     "Weights, perhaps activations, become codes of few bits (*Quantization after training*)."
     scheme:str='dynamic-int8'  # Name of a scheme
     group:int|None=None  # Weights that share a scale, instead of the scheme's
+    embedding_bits:int|None=None  # Bits of embeddings, instead of the scheme's
     rounding:str='nearest'  # nearest, gptq (looks at data), or qat (in training)
     epochs:int|None=None  # Of qat
     lr:float|None=None  # Learning rate of qat
+
+    def plan(self):
+        return planned_scheme(self.scheme, group=self.group, embedding_bits=self.embedding_bits)
 
     def check(self):
         known = 'nearest', 'gptq', 'qat'
         if self.rounding not in known: raise CompressionError(
             f'no rounding {self.rounding!r}', f'choose from {", ".join(known)}')
-        plan,trained = planned_scheme(self.scheme, group=self.group),self.rounding == 'qat'
+        plan,trained = self.plan(),self.rounding == 'qat'
         check_quantizing(plan, trained, 'given', None, 'nearest' if trained else self.rounding)
 
     def run(self, source:str, out:Path, job:Job)->dict:
-        plan = planned_scheme(self.scheme, group=self.group)
+        plan = self.plan()
         if self.rounding == 'qat': return train_quantized(source, job.rows, out, plan,
             job.teacher, job.trained(self), *job.how())
         return quantize_model(source, plan, out, job.rows, seed=job.settings.seed,
@@ -148,6 +154,8 @@ class Quantize:
 @dataclass(frozen=True)
 class Export:
     "An ONNX graph, for ONNX Runtime (*Export*)."
+    def check(self): needs_onnx()
+
     def run(self, source:str, out:Path, job:Job)->dict: return export_onnx(source, out=out)
 
 STEPS = dict(distil=Distil, vocabulary=Vocabulary, prune=Prune, sparsify=Sparsify,
@@ -314,11 +322,10 @@ def run_steps(
     steps:list,  # From `steps_of`
     work:Path,  # Folder to work in
     job:Job,  # What they share
-    source:str,  # Checkpoint to begin with
     say:Callable=lambda text: None,  # Is told of each step
 )->tuple[Path,list[dict]]:  # Folder of the last result; what is told of each step
     "Do steps in a row; those that have been done there are not done again."
-    told = []
+    source,told = job.start or job.teacher,[]
     for i,(step,said) in enumerate(zip(steps, said_of(steps)), 1):
         name = said.pop('step')
         say(f'step {i} of {len(steps)}: {name} ' + ' '.join(f'{k}={v}' for k,v in said.items()))
@@ -347,16 +354,15 @@ def compared(
 # %% ../nbs/48_recipes.ipynb #f1126d38
 def record_of(
     teacher:tuple,  # Model and tokenizer
-    name:str,  # Of its checkpoint
-    rows,  # Three splits
+    job:Job,  # What the steps shared
     steps:list,  # From `steps_of`
     told:list[dict],  # From `run_steps`
     last:Path,  # The same
 )->dict:  # As of `follow_recipe`
     "What was done, and what came of it."
-    return dict(step='compress', source=name, recipe=said_of(steps), steps=told,
-        parameters=told[-1]['parameters'], bytes=told[-1]['bytes'],
-        bytes_before=bytes_in_floats(*teacher), compared=compared(teacher, last, rows))
+    return dict(step='compress', source=job.teacher, start=job.start, recipe=said_of(steps),
+        steps=told, parameters=told[-1]['parameters'], bytes=told[-1]['bytes'],
+        bytes_before=bytes_in_floats(*teacher), compared=compared(teacher, last, job.rows))
 
 # %% ../nbs/48_recipes.ipynb #8d937ffb
 def named_rows(
@@ -390,6 +396,30 @@ def write_result(
         (part/'recipe.toml').write_text(recipe_text(steps), encoding='utf-8')
         write_json(record, part/'record.json', overwrite=True)
 
+# %% ../nbs/48_recipes.ipynb #3fdd9247
+@contextmanager
+def at_work(
+    teacher,  # Checkpoint in floats: folder, `sample`, `hub`, or a name on the Hub
+    data,  # From `load_rows`, or what `load_data` takes
+    out:str|Path,  # Folder for the result
+    what:dict,  # What is wanted, as `json` knows it
+    settings:Settings,  # Of every training
+    how:tuple,  # `overwrite`, `resume`, `report`
+    start:str|Path|None=None,  # Checkpoint that the first step takes, instead of the teacher
+)->Iterator[tuple]:  # Work folder, job, the teacher and its tokenizer
+    "Check and load what a run needs, and begin it or go on with it."
+    overwrite,resume,report = how
+    check_target(out, overwrite)
+    model,tokenizer,name = given(teacher, None)
+    first,_,start = (model, None, None) if start is None else given(start, None)
+    for o in (model, first): check_floats(o)
+    rows = data_for(model, data)
+    what = what | dict(settings=asdict(settings), teacher=weights_fingerprint(model),
+        start=start and weights_fingerprint(first), rows=named_rows(rows))
+    with work_folder(out, resume, 'begun.json') as work:
+        begun(work, what)
+        yield work, Job(name, rows, settings, resume, report, start), (model, tokenizer)
+
 # %% ../nbs/48_recipes.ipynb #efda7ece
 def follow_recipe(
     teacher,  # Checkpoint in floats: folder, `sample`, `hub`, or a name on the Hub
@@ -401,19 +431,14 @@ def follow_recipe(
     resume:bool=False,  # Go on with an interrupted run?
     report:Callable|None=None,  # Is told of each epoch
     say:Callable=lambda text: None,  # Is told of each step
+    start:str|Path|None=None,  # Begin with this checkpoint, a student of the teacher's
 )->dict:  # Record: `recipe`, `steps` with seconds, bytes and score after each, `compared`
     "Compress a model by steps in a row; the recipe is written beside the result."
-    check_target(out, overwrite)
-    model,tokenizer,name = given(teacher, None)
-    check_floats(model)
-    rows = data_for(model, data)
-    what = dict(recipe=said_of(steps), settings=asdict(settings),
-        teacher=weights_fingerprint(model), rows=named_rows(rows))
-    with work_folder(out, resume, 'begun.json') as work:
-        begun(work, what)
-        job = Job(name, rows, settings, resume, report)
-        last,told = run_steps(steps, work, job, name, say)
-        record = record_of((model, tokenizer), name, rows, steps, told, last)
+    how = overwrite,resume,report
+    what = dict(recipe=said_of(steps))
+    with at_work(teacher, data, out, what, settings, how, start) as (work, job, before):
+        last,told = run_steps(steps, work, job, say)
+        record = record_of(before, job, steps, told, last)
         write_result(last, out, steps, record, overwrite)
     return record
 
