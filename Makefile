@@ -39,7 +39,7 @@ outputs: .venv/ready  ## run every cell, slow ones too, and store what it shows;
 	$(MAKE) prepare
 
 docs: .venv/ready  ## the site, in _docs (needs Quarto)
-	$(BIN)/nbdev-docs
+	PYTHONPATH=tools $(BIN)/nbdev-docs
 
 bench: .venv/ready  ## speed beside what a user would pick instead
 	$(BIN)/python benchmarks/speed.py

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+sys.path.insert(0, str(ROOT/'tools'))
 NOTEBOOKS = sorted(o for o in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts and not o.relative_to(ROOT/'nbs').parts[0].startswith('_'))
 CHAPTERS = [o for o in NOTEBOOKS if o.name[0].isdigit()]
 
@@ -70,7 +71,18 @@ def test_links_lead_somewhere():
     for notebook in NOTEBOOKS:
         for target in re.findall(r'\]\(([^)#]+)', '\n'.join(source(o) for o in cells(notebook) if o['cell_type'] == 'markdown')):
             assert re.match('https?://', target) or (notebook.parent/target).exists(), (notebook.name, target)
-    for target in re.findall(r'\]\(([^)#]+)', (ROOT/'README.md').read_text()): assert re.match('https?://', target) or (ROOT/target).exists(), target
+
+def test_readme_holds_on_the_package_index():
+    "Whole addresses, of pages and pictures that are there."
+    text = (ROOT/'README.md').read_text(encoding='utf-8')
+    site,raw = 'https://distil-nb.github.io/distil_nb/','https://raw.githubusercontent.com/distil-nb/distil_nb/main/'
+    pages = {re.sub(r'(^|/)\d+_', r'\1', o.relative_to(ROOT/'nbs').with_suffix('.html').as_posix()) for o in NOTEBOOKS}
+    targets = re.findall(r'\]\(([^)#]+)', text)
+    for target in targets:
+        assert target.startswith('https://'), target
+        if target.startswith(site): assert target.removeprefix(site) in pages, target
+        if target.startswith(raw): assert (ROOT/target.removeprefix(raw)).is_file(), target
+    assert len([o for o in targets if o.startswith(site)]) >= len(CHAPTERS) and any(o.startswith(raw) for o in targets)
 
 def test_nothing_is_written_down_twice():
     settings = configparser.ConfigParser(delimiters=['='])
@@ -99,24 +111,34 @@ def test_no_load_leaves_the_code_of_a_checkpoint_open(path):
         assert said.get('trust_remote_code') == 'False', f'line {node.lineno}: {ast.unparse(node)[:80]}'
 
 def test_workflows_are_pinned_and_may_only_read():
+    "But for the jobs that publish: these may prove who they are (and write the pages), see no source and run no command of ours."
+    more = {('deploy.yaml', 'publish'): {'pages': 'write', 'id-token': 'write'}, ('release.yaml', 'publish'): {'id-token': 'write'}}
     for path in (ROOT/'.github'/'workflows').iterdir():
         flow = yaml.safe_load(path.read_text())
         assert flow['permissions'] == {'contents': 'read'}
-        for used in re.findall(r'uses: (\S+)', path.read_text()): assert re.fullmatch(r'[\w/-]+@[0-9a-f]{40}', used), used
+        for name,job in flow['jobs'].items():
+            assert job.get('permissions') == more.get((path.name, name)), (path.name, name)
+            if 'permissions' in job: assert 'environment' in job and not any('run' in o or 'checkout' in o['uses'] for o in job['steps'])
+        for used in re.findall(r'uses: (\S+)', path.read_text()): assert re.fullmatch(r'[\w/-]+@[0-9a-f]{40}', used) or (ROOT/used).is_file(), used
+        for run in re.findall(r'run: (.+)', path.read_text()): assert '${{ github' not in run, run  # nobody else's words in a shell
 
-def test_pages_are_valid_for_the_site(tmp_path):
-    "nbdev turns every notebook into the page that Quarto gets: front matter with a title, formulas and fences closed."
-    from nbdev.serve import proc_nbs
-    import nbdev.doclinks
-    cache = proc_nbs(str(ROOT/'nbs'), n_workers=0, force=True)
-    for notebook in NOTEBOOKS:
-        page = json.loads((Path(cache)/notebook.relative_to(ROOT/'nbs')).read_text())['cells']
-        front = yaml.safe_load(source(page[0]).strip().strip('-'))
-        assert front['title'] and front['output-file'].endswith('.html')
-        for cell in page:
-            if cell['cell_type'] != 'markdown': continue
-            assert source(cell).count('```')%2 == 0 and source(cell).count('$$')%2 == 0
-    yaml.safe_load((ROOT/'nbs'/'_quarto.yml').read_text()); yaml.safe_load((ROOT/'nbs'/'sidebar.yml').read_text())
+def test_a_release_is_what_its_tag_says():
+    import release
+    version = re.search(r'__version__ = "(.+)"', (ROOT/'distil_nb'/'__init__.py').read_text())[1]
+    assert f'tag v9.9.9, but distil_nb/__init__.py says {version}' == release.trouble('v9.9.9')
+    section = re.search(rf'^## {version}', (ROOT/'CHANGELOG.md').read_text(encoding='utf-8'), re.M)
+    assert bool(release.trouble(f'v{version}')) != bool(section)
+
+def test_what_others_need_is_there():
+    "To cite it, to report a weakness in private, to ask."
+    settings = configparser.ConfigParser(delimiters=['='])
+    settings.read(ROOT/'settings.ini', encoding='utf-8')
+    cite = yaml.safe_load((ROOT/'CITATION.cff').read_text(encoding='utf-8'))
+    urls = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['urls']
+    assert cite['license'] == settings['DEFAULT']['license'] and cite['authors'] == [dict(name=settings['DEFAULT']['authors'])]
+    assert (cite['repository-code'], cite['url'], cite['keywords']) == (urls['Repository'], urls['Documentation'], settings['DEFAULT']['keywords'].split(', ')[:-1])
+    assert 'security/advisories/new' in (ROOT/'SECURITY.md').read_text(encoding='utf-8')
+    for o in (ROOT/'.github'/'ISSUE_TEMPLATE').iterdir(): assert yaml.safe_load(o.read_text(encoding='utf-8'))
 
 def test_source_distribution_builds_a_wheel(tmp_path):
     "A wheel is made from the sdist alone, so what setup.py reads is in it; its metadata are those of settings.ini."
