@@ -9,6 +9,10 @@ from distil_nb.sample import generate_urls
 
 ROOT = Path(__file__).resolve().parent.parent
 
+def quickly(*quick, of):
+    "Parameters of which `make test` runs a few; `make slow` runs the others."
+    return [pytest.param(o, marks=[] if o in quick else pytest.mark.slow) for o in of]
+
 def clean_env(**more):
     "The environment without settings that steer the Hub."
     return {k: v for k,v in os.environ.items() if not k.startswith(('HF_', 'TRANSFORMERS_', 'HUGGING'))} | more

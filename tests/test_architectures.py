@@ -1,11 +1,11 @@
 "The table of architectures by steps: what benchmarks/architectures.json says is what running it gives; a new architecture is a row there and here."
 import json, sys
-from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+from conftest import ROOT, quickly
+
 sys.path.insert(0, str(ROOT/'benchmarks'))
 import architectures as table
 from distil_nb.checkpoints import load_checkpoint
@@ -26,9 +26,9 @@ def test_the_table_is_whole():
     assert {k: v for k,v in cells.items() if v not in ('exact', 'within 1e-4')} == REASONS
     assert len(REASONS) <= len(cells)/10
 
-QUICK = {'BERT', 'DistilBERT', 'ALBERT', 'ModernBERT', 'Llama'}  # one of each build: the others with `make slow`
+QUICK = 'BERT', 'DistilBERT', 'ModernBERT', 'Llama'  # of different builds
 
-@pytest.mark.parametrize('kind', [pytest.param(o, marks=[] if o in QUICK else pytest.mark.slow) for o in table.KINDS])
+@pytest.mark.parametrize('kind', quickly(*QUICK, of=table.KINDS))
 def test_row(kind):
     "Bits may differ from machine to machine; what was exact may be within 1e-4 elsewhere."
     steps = {k: v for k,v in table.STEPS.items() if k != 'ONNX' or kind in ONNX}
@@ -54,7 +54,7 @@ def test_changed_graphs(tmp_path):
     with table.without_layers(whole, [1]): theirs = table.logits(whole, tokenizer)
     assert (table.logits(*load_checkpoint(tmp_path/'modern'/'onnx')) - theirs).abs().max() < 1e-4*theirs.abs().max()
 
-@pytest.mark.parametrize('kind', ['GPT-2', 'Llama', 'XLM-R'])
+@pytest.mark.parametrize('kind', quickly('XLM-R', of=['GPT-2', 'Llama', 'XLM-R']))
 def test_tokens_from_the_command_line(run, tmp_path, urls, kind):
     "Decoders and Unigram lose tokens; plain transformers reads the result, and gives the logits of the whole model."
     table.make(kind, tmp_path/'base', classes=2)

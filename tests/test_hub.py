@@ -66,6 +66,7 @@ def test_distil_evaluate_predict(hub, env, tmp_path):
     status,text,_ = finish(start('evaluate', 'hub', '--data', 'hub', '--json', **env))
     assert status == 0 and last_json(text)['accuracy'] == record['scores']['teacher']['test']['accuracy']
 
+@pytest.mark.slow
 def test_configurations(env):
     "One is named, or all are listed; hidden labels count as a missing split; the first split for validation is taken, another on demand."
     for name,said in (('some/glue', 'has several configurations'), ('some/glue:x', "has no configuration 'x'")):
@@ -88,6 +89,7 @@ def test_missing_repository(env, tmp_path):
         status,out,err = finish(start('distil', *words, '--out', tmp_path/'out', **env))
         assert (status, out, len(err.strip().splitlines())) == (2, '', 1) and 'nobody/nothing' in err, err
 
+@pytest.mark.slow
 def test_downloaded_before(env, tmp_path):
     "What was downloaded once can be used without a network, when asked for."
     assert finish(start('evaluate', 'hub', '--data', 'hub', **env))[0] == 0

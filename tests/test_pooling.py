@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import last_json
+from conftest import last_json, quickly
 from distil_nb.checkpoints import load_checkpoint, save_checkpoint
 from distil_nb.core import CompressionError, Settings, quiet
 from distil_nb.data import load_data
@@ -49,7 +49,7 @@ def start():
     model,tokenizer = load_checkpoint('sample')
     return pooled(model, 'mean'), tokenizer, load_data('sample')['train'].select(range(64))
 
-@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('way', quickly('after layers', of=WAYS))
 def test_every_step_keeps_the_mean(tmp_path, start, way):
     small,tokenizer = changed(way, *start)
     here = classifier(small, tokenizer)(TEXTS)
@@ -58,7 +58,7 @@ def test_every_step_keeps_the_mean(tmp_path, start, way):
     save_checkpoint(small, tokenizer, tmp_path/'model')
     assert np.array_equal(logits_in_a_new_process(tmp_path/'model'), here)
 
-@pytest.mark.parametrize('way', ['floats', 'weight-int4'])
+@pytest.mark.parametrize('way', quickly('floats', of=['floats', 'weight-int4']))
 def test_the_file_for_onnx_computes_the_mean(tmp_path, start, way):
     from distil_nb.export import export_onnx
     model,tokenizer,_ = start

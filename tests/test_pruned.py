@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from conftest import last_json
+from conftest import last_json, quickly
 from distil_nb.core import CompressionError, Settings
 from distil_nb.data import load_data
 from distil_nb.evaluate import bytes_on_disk, classifier
@@ -22,7 +22,7 @@ WAYS = dict(layers=dict(layers=2), neurons=dict(neurons=.5), heads=dict(heads=.5
 @pytest.fixture(scope='module')
 def rows(): return load_data('sample')['train'].select(range(64))
 
-@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('way', quickly('all', of=WAYS))
 def test_reloads_to_the_bit_in_a_new_process(tmp_path, rows, way):
     model,tokenizer = load_checkpoint('sample')
     small = prune(model, tokenizer, rows, **WAYS[way])
@@ -40,6 +40,7 @@ def test_plain_transformers(tmp_path, rows, way):
     plain,inputs = AutoModelForSequenceClassification.from_pretrained(tmp_path/'model'),tokenizer(TEXTS, padding=True, return_tensors='pt')
     with torch.inference_mode(): assert torch.equal(plain(inputs['input_ids'], inputs['attention_mask']).logits, small(inputs['input_ids'], inputs['attention_mask']).logits)
 
+@pytest.mark.slow
 def test_exports_and_quantizes(tmp_path, rows):
     from distil_nb.export import export_onnx
     model,tokenizer = load_checkpoint('sample')
@@ -95,7 +96,7 @@ def test_damaged(run, tmp_path, rows, damage, said):
     notes.write_text(json.dumps(dict(changes=[json.loads(notes.read_text())['changes'][0] | damage])))
     refused(run, tmp_path, ['predict', tmp_path/'model', 'http://a.b'], said)
 
-@pytest.mark.parametrize('way', [dict(), dict(anywhere=True), dict(pattern='2:4'), dict(cut=True), dict(int8=True)])
+@pytest.mark.parametrize('way', quickly(dict(cut=True), of=[dict(), dict(anywhere=True), dict(pattern='2:4'), dict(cut=True), dict(int8=True)]))
 def test_zeros_reload_to_the_bit_in_a_new_process(tmp_path, rows, way):
     "Also with heads cut before or after, and with the rest in eight bits."
     model,tokenizer = load_checkpoint('sample')
@@ -106,6 +107,7 @@ def test_zeros_reload_to_the_bit_in_a_new_process(tmp_path, rows, way):
     save_checkpoint(small, tokenizer, tmp_path/'model')
     assert np.array_equal(logits_in_a_new_process(tmp_path/'model'), classifier(small, tokenizer)(TEXTS))
 
+@pytest.mark.slow
 def test_zeros_from_the_command_line(run, urls, tmp_path):
     "At once, and gradually while training; the file is as small as the zeros say; ONNX reads it too."
     from distil_nb.export import export_onnx
@@ -120,6 +122,7 @@ def test_zeros_from_the_command_line(run, urls, tmp_path):
     export_onnx(model, tokenizer, tmp_path/'onnx')
     np.testing.assert_allclose(logits_in_a_new_process(tmp_path/'onnx'), classifier(model, tokenizer)(TEXTS), atol=1e-5)
 
+@pytest.mark.slow
 def test_interrupted_zeros_go_on_as_if_nothing_had_happened(tmp_path):
     "Masks, movements and kept values are part of a run's state."
     class Stop(Exception): pass

@@ -4,7 +4,7 @@ import json, subprocess, sys
 import numpy as np
 import pytest
 
-from conftest import clean_env, last_json
+from conftest import clean_env, last_json, quickly
 from distil_nb.data import load_data
 from distil_nb.evaluate import classifier
 from distil_nb.models import SAMPLE_TEACHER, load_checkpoint, save_checkpoint
@@ -38,7 +38,7 @@ def made(way, folder):
     save_checkpoint(small, tokenizer, folder)
     return classifier(small, tokenizer)(TEXTS)
 
-@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('way', quickly('dynamic-int8', 'weight-int4', 'onnx int8', of=WAYS))
 def test_reloads_to_the_bit_in_a_new_process(tmp_path, way):
     here = made(way, tmp_path/'model')
     there = logits_in_a_new_process(tmp_path/'model')
@@ -53,6 +53,7 @@ with torch.inference_mode(): print(model(**tokenizer({TEXTS[0]!r}, return_tensor
     done = subprocess.run([sys.executable, '-c', code], env=clean_env(), capture_output=True, text=True, timeout=120)
     np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), here[0], rtol=1e-5)
 
+@pytest.mark.slow
 def test_trained_quantized_and_exported(run, urls, tmp_path):
     "The command line: QAT with a teacher, the same codes in ONNX, evaluate and predict on both."
     status,out,err = run('quantize', SAMPLE_TEACHER, '--scheme', 'weight-int2', '--embedding-bits', 8, '--qat', '--data', urls, '--teacher', 'sample', '--epochs', 1, '--out', tmp_path/'two', '--json')
@@ -66,7 +67,7 @@ def test_trained_quantized_and_exported(run, urls, tmp_path):
     a,b = (last_json(run('predict', tmp_path/o, *TEXTS, '--json')[1])['predictions'] for o in ('two', 'onnx'))
     for x,y in zip(a, b, strict=True): assert x['label'] == y['label'] and abs(x['score'] - y['score']) < .01
 
-@pytest.mark.parametrize('scheme', ['weight-int4', 'weight-int2'])
+@pytest.mark.parametrize('scheme', quickly('weight-int4', of=['weight-int4', 'weight-int2']))
 def test_rounded_by_data_and_exported(run, urls, tmp_path, scheme):
     "The command line: GPTQ changes codes and nothing else; the ONNX file holds all of them, number for number, and answers alike."
     import onnx

@@ -3,7 +3,7 @@
 import pytest
 
 import distil_nb.distillation as distillation
-from conftest import on_two_processes
+from conftest import on_two_processes, quickly
 from distil_nb.core import Settings
 from distil_nb.data import load_data
 from distil_nb.matching import Match
@@ -24,7 +24,7 @@ def weights(folder):
     "The bytes of a result."
     return next(o.read_bytes() for o in sorted(folder.glob('*.safetensors')))
 
-@pytest.mark.parametrize('step', [pytest.param(o, marks=[] if o == 'distil' else pytest.mark.slow) for o in STEPS])
+@pytest.mark.parametrize('step', quickly('distil', of=STEPS))
 def test_goes_on_after_every_phase(urls, tmp_path, monkeypatch, step):
     "Stopped after the first epoch, after the last one, and while the result is written."
     data,run = load_data(urls),STEPS[step]

@@ -41,6 +41,7 @@ def test_two_at_once(urls, tmp_path):
     assert second[0] == 2 and ('another run' in second[2] or 'exists already' in second[2])
     assert len(history(tmp_path/'out')) == 3
 
+@pytest.mark.slow
 def test_overwrite_and_interrupt(urls, tmp_path):
     "Ctrl-C leaves the old result whole; --overwrite replaces it."
     out = tmp_path/'out'
