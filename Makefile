@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: demo test slow lab docs bench prepare outputs mutants teacher
+.PHONY: demo test slow alone lab docs bench prepare outputs mutants teacher
 .DEFAULT_GOAL := demo
 
 # The stamp is written last, so an interrupted installation is not taken for a finished one.
@@ -22,6 +22,9 @@ test: .venv/ready  ## notebooks, then what a cell cannot test
 
 slow: .venv/ready  ## tests of further kinds, of language models, of hostile files, on several processes
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
+
+alone: .venv/ready  ## each notebook from the wheel, in an empty folder, without the repository
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m alone --durations 0
 
 lab: .venv/ready  ## JupyterLab on the chapters
 	$(BIN)/jupyter lab --notebook-dir nbs

@@ -1,5 +1,5 @@
 "The project fits together: what is made from the notebooks is what they give, and nothing is written down twice."
-import ast, configparser, json, re, subprocess, sys, tomllib
+import ast, configparser, json, os, re, subprocess, sys, tomllib
 from pathlib import Path
 
 import pytest
@@ -140,22 +140,36 @@ def test_what_others_need_is_there():
     assert 'security/advisories/new' in (ROOT/'SECURITY.md').read_text(encoding='utf-8')
     for o in (ROOT/'.github'/'ISSUE_TEMPLATE').iterdir(): assert yaml.safe_load(o.read_text(encoding='utf-8'))
 
-def test_source_distribution_builds_a_wheel(tmp_path):
-    "A wheel is made from the sdist alone, so what setup.py reads is in it; its metadata are those of settings.ini."
-    import zipfile
-    tree = tmp_path/'tree'
+def built(folder):
+    "sdist and a wheel made from it alone, of the files that git keeps; `None` where this is no clone."
     kept = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True).stdout.split('\0')
-    wanted = [o for o in kept if o and not o.startswith(('nbs/', 'tests/', 'benchmarks/'))] if any(kept) else None
-    if wanted is None: pytest.skip('not a clone of the repository')
-    for name in wanted:
-        (tree/name).parent.mkdir(parents=True, exist_ok=True)
-        (tree/name).write_bytes((ROOT/name).read_bytes())
-    done = subprocess.run([sys.executable, '-m', 'build', '--no-isolation', '--outdir', tmp_path/'dist', tree], capture_output=True, text=True)
+    if not any(kept): pytest.skip('not a clone of the repository')
+    for name in kept:
+        if not name or name.startswith(('nbs/', 'tests/', 'benchmarks/')) or not (ROOT/name).exists(): continue
+        (folder/'tree'/name).parent.mkdir(parents=True, exist_ok=True)
+        (folder/'tree'/name).write_bytes((ROOT/name).read_bytes())
+    done = subprocess.run([sys.executable, '-m', 'build', '--no-isolation', '--outdir', folder/'dist', folder/'tree'], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    wheel = zipfile.ZipFile(next((tmp_path/'dist').glob('*.whl')))
+    return folder/'dist'
+
+def test_source_distribution_builds_a_wheel(tmp_path):
+    "A wheel is made from the sdist alone, so what setup.py reads is in it; its metadata are those of settings.ini. Both install and run."
+    import zipfile
+    dist = built(tmp_path)
+    wheel = zipfile.ZipFile(next(dist.glob('*.whl')))
     told = next(wheel.read(o).decode() for o in wheel.namelist() if o.endswith('.dist-info/METADATA'))
     wanted = configparser.ConfigParser(delimiters=['='])
     wanted.read(ROOT/'settings.ini', encoding='utf-8')
     for line in wanted['DEFAULT']['requirements'].split('\n')[1:]: assert f'Requires-Dist: {line}\n' in told
+    for key in ('Requires-Python: >=' + wanted['DEFAULT']['min_python'], 'Summary: ' + wanted['DEFAULT']['description'], 'Description-Content-Type: text/markdown'): assert key in told, key
     assert {'distil_nb/sample_teacher/model.safetensors', 'distil_nb/sample_student/model.safetensors',
         'distil_nb/records/sample.json', 'distil_nb/records/bench-techniques.json', 'distil_nb/templates/report.html.j2', 'distil_nb/templates/report.css', 'distil_nb/core.py'} <= set(wheel.namelist())
+    others = [o for o in sys.path if 'site-packages' in o]
+    for kind in ('*.whl', '*.tar.gz'):
+        place = tmp_path/kind[-3:]
+        subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--no-build-isolation', '--target', place, next(dist.glob(kind))], check=True)
+        env = {k: v for k,v in os.environ.items() if k != 'PYTHONPATH'} | dict(PYTHONPATH=os.pathsep.join([str(place), *others]))
+        done = subprocess.run([sys.executable, place/'bin'/'distil-nb', '--help'], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0 and 'train-teacher' in done.stdout, done.stderr
+        where = subprocess.run([sys.executable, '-c', 'import distil_nb.distillation as o; print(o.__file__)'], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert where.stdout.startswith(str(place)), where.stdout + where.stderr

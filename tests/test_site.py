@@ -1,5 +1,5 @@
 """The site, as far as it can be seen without Quarto: its settings, and the pages that nbdev makes for Quarto (`pages` makes all of them once)."""
-import ast, json, os, re, subprocess, sys
+import ast, configparser, json, os, re, subprocess, sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -87,6 +87,58 @@ def test_llms_txt_is_what_the_notebooks_give():
     told = (NBS/'llms.txt').read_text(encoding='utf-8')
     for o in NOTEBOOKS: assert re.match(r'# (.+)', source(cells(o)[0]))[1] in told
 
+BADGE = 'https://colab.research.google.com/assets/colab-badge.svg'
+
+def install_of(notebook):
+    "What the install cell asks for: extras of the package, and packages besides."
+    asked = [re.search(r'%pip install -q "distil_nb(?:\[([\w,]+)\])? @ git\+\S+"(.*)', source(o)) for o in cells(notebook) if '%pip' in source(o)]
+    return ((asked[0][1] or '').split(','), asked[0][2].split()) if asked else ([''], [])
+
+@pytest.mark.parametrize('notebook', [o for o in NOTEBOOKS if o.name != 'index.ipynb'], ids=lambda o: o.stem)
+def test_opens_on_colab(notebook):
+    "A badge, how long it takes, what it needs; one install cell: of this version, of extras that settings.ini has, and torch stays as it is."
+    text = cells(notebook)
+    place = notebook.relative_to(NBS).as_posix()
+    assert source(text[1]).startswith(f'[![Open in Colab]({BADGE})](https://colab.research.google.com/github/distil-nb/distil_nb/blob/main/nbs/{place}) Runs in ')
+    installs = [o for o in text if '%pip' in source(o)]
+    assert [o['id'] for o in installs] == [text[2]['id']]
+    extras,also = install_of(notebook)
+    told = configparser.ConfigParser(delimiters=['='])
+    told.read(ROOT/'settings.ini', encoding='utf-8')
+    version = re.search(r'__version__ = "(.+)"', (ROOT/'distil_nb'/'__init__.py').read_text(encoding='utf-8'))[1]
+    for extra in filter(None, extras):
+        assert f'{extra}_requirements' in told['DEFAULT']
+        assert f'extra `{extra}`' in source(text[1]).split('\n')[0]
+    assert f'@v{version}"' in source(installs[0]) and not re.search(r'-U\b|upgrade|torch', source(installs[0]))
+    code = '\n'.join(source(o) for o in text if o['cell_type'] == 'code' and o is not installs[0])
+    for extra,packages in dict(onnx='onnx|onnxruntime|onnxscript', nf4='bitsandbytes').items():
+        assert extra in extras or not re.search(rf'^\s*(from|import) ({packages})\b', code, re.M)
+    assert 'nbdev' not in re.findall(r'^\s*(?:from|import) (\w+)', code, re.M) and 'nbdev_export' not in code
+
+def test_install_cell_installs_only_where_the_package_is_not(monkeypatch):
+    from IPython.core.inputtransformer2 import TransformerManager
+    asked = []
+    class Shell:
+        def run_line_magic(self, name, words): asked.append((name, words))
+    for notebook in NOTEBOOKS:
+        for cell in cells(notebook)[:3]:
+            if '%pip' not in source(cell): continue
+            code = compile(TransformerManager().transform_cell(source(cell)), notebook.name, 'exec')
+            asked.clear()
+            exec(code, dict(get_ipython=Shell))
+            assert not asked
+            with monkeypatch.context() as m:
+                m.setitem(sys.modules, 'distil_nb', None)
+                exec(code, dict(get_ipython=Shell))
+            assert [o for o,_ in asked] == ['pip'] and 'git+https://github.com/distil-nb/distil_nb@' in asked[0][1]
+
+def test_chapters_are_short():
+    "At most 60 cells, solutions not counted."
+    for notebook in CHAPTERS:
+        text = cells(notebook)
+        first = next((i for i,o in enumerate(text) if re.match(r'<details><summary>Solution|\*\*Solution', source(o))), len(text))
+        assert first <= 60, (notebook.name, first)
+
 def test_pages_are_valid(pages):
     "Front matter with a title, formulas and fences closed."
     for name,page in pages.items():
@@ -101,7 +153,8 @@ def test_pages_begin_as_their_notebooks_do(pages):
     def words(text): return re.sub(r'[`*\[\]]|\(http\S+\)|\(\S+\.ipynb\)|\(#\S+\)', '', text)
     for name,page in pages.items():
         title,first = (source(o) for o in cells(NBS/name)[:2])
-        assert words(first.split('\n')[0]) in words('\n'.join(source(o) for o in page[1:5])), name
+        shown = words('\n'.join(source(o) for o in page[1:5]))
+        for o in first.split('\n\n')[:2]: assert words(o.split('\n')[0]) in shown, name
         front = yaml.safe_load(source(page[0]).strip().strip('-'))
         assert f'# {front["title"]}\n\n> {front["description"]}' == title.strip(), name
 
