@@ -274,8 +274,8 @@ def _draw_tried(ax, rows:list[dict], x, y):
             textcoords='offset points', ha='left' if right else 'right')
 
 # %% ../nbs/46_report.ipynb #a6a77b05
-_TRIED = ('Up and to the left is better. Filled: trained fully; hollow: after a short run, its size '
-    'foretold. Ring: kept. Dashed: limits. Dotted: front of what was trained.')
+_TRIED = ('Up and to the left is better. Filled: trained fully; hollow: after a short run, its '
+    'size foretold. Ring: kept. Dashed: limits. Dotted: front of what was trained.')
 
 def tried_picture(
     tried:dict,  # From `tried_of`
@@ -321,8 +321,8 @@ def report_of(
     stories = {k: steps_of(o) for k,o in models.items()}
     if 'steps' in told: stories[chosen] = [step_of(o) for o in told.pop('steps')]
     tried = tried_of(_record(Path(locate(models[chosen]))))
-    return where | found | dict(tried=tried, verdict=found['verdicts'][chosen], teacher=teacher, chosen=chosen,
-        n=len(rows), pictures=pictures_of(found, **answers), steps=stories,
+    return where | found | dict(verdict=found['verdicts'][chosen], teacher=teacher, chosen=chosen,
+        n=len(rows), pictures=pictures_of(found, **answers), steps=stories, tried=tried,
         usage=usage_of(models[chosen]), environment=environment(), told=told)
 
 # %% ../nbs/46_report.ipynb #ba569eae
@@ -372,6 +372,7 @@ def table_of(
     columns = list(max(rows, key=len))  # the teacher has no agreement
     return dict(columns=columns, rows=[[o.get(k, _DASH) for k in columns] for o in rows])
 
+# %% ../nbs/46_report.ipynb #30d69e3e
 def tried_table(
     tried:dict,  # From `tried_of`
 )->dict:  # `columns` and `rows`, as of `table_of`
@@ -386,13 +387,6 @@ def tried_table(
     columns = ['candidate', 'MB', 'ms', 'points lost', 'in a short run', 'limits']
     return dict(columns=columns, rows=[cells(i, o) for i,o in enumerate(tried['rows'], 1)])
 
-# %% ../nbs/46_report.ipynb #e7552dbf
-_COSTS = dict(single_label_classification='-log of the probability of the true class, in nats',
-    multi_label_classification='binary cross-entropy, in nats', regression='squared difference')
-_NOTE = ('Scores with their interval of 95 % (bootstrap over the rows); points are the difference '
-    'of the main score, paired by rows. Latency: median and 95th percentile, in turns. '
-    'Memory: what answering takes beyond the loaded model, at its highest.')
-
 def _tried_facts(tried:dict)->dict:
     "What the page tells of a search; nothing where there was none."
     if not tried: return {}
@@ -401,6 +395,13 @@ def _tried_facts(tried:dict)->dict:
     caption = f'{len(tried["rows"])} candidates, {n} of them trained fully; scores on validation'
     return dict(picture=picture | dict(svg=Markup(picture['svg'])), table=tried_table(tried),
         caption=caption, said=asked + tried['unsure'])
+
+# %% ../nbs/46_report.ipynb #e7552dbf
+_COSTS = dict(single_label_classification='-log of the probability of the true class, in nats',
+    multi_label_classification='binary cross-entropy, in nats', regression='squared difference')
+_NOTE = ('Scores with their interval of 95 % (bootstrap over the rows); points are the difference '
+    'of the main score, paired by rows. Latency: median and 95th percentile, in turns. '
+    'Memory: what answering takes beyond the loaded model, at its highest.')
 
 def page_facts(
     found:dict,  # From `report_of`
