@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: demo test slow alone lab docs bench prepare outputs mutants teacher
+.PHONY: demo test slow alone lab docs browser bench prepare outputs mutants teacher
 .DEFAULT_GOAL := demo
 
 # The stamp is written last, so an interrupted installation is not taken for a finished one.
@@ -43,6 +43,14 @@ outputs: .venv/ready  ## run every cell, slow ones too, and store what it shows;
 
 docs: .venv/ready  ## the site, in _docs (needs Quarto)
 	PYTHONPATH=tools $(BIN)/nbdev-docs
+
+.browser/ready:  # outside git: axe-core looks for faults, MathJax sets formulas without a network
+	$(BIN)/python -m pip install -q 'playwright>=1.50'
+	npm install --silent --prefix .browser axe-core@4 mathjax@3
+	touch $@
+
+browser: .venv/ready .browser/ready  ## every page in headless Chromium (Debian: apt install chromium npm); BROWSER_SHOTS=DIR keeps pictures
+	OMP_NUM_THREADS=1 $(BIN)/pytest -v tests/test_browser.py
 
 bench: .venv/ready  ## speed beside what a user would pick instead
 	$(BIN)/python benchmarks/speed.py

@@ -10,7 +10,7 @@ for (const table of document.querySelectorAll('table.sortable')) {
     const compare = (a, b, way) => {  // what has no value comes last either way
       const [x, y] = [value(a), value(b)];
       if (x === '' || y === '') return (x === '') - (y === '');
-      return way * (isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y);
+      return way * (isNaN(x) || isNaN(y) ? x.localeCompare(y, undefined, {numeric: true}) : x - y);
     };
     button.addEventListener('click', () => {
       const up = head.getAttribute('aria-sort') !== 'ascending';
