@@ -24,7 +24,8 @@ def python(tmp_path_factory):
     wheel = next(built(home/'built').glob('*.whl'))
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', home/'env'], check=True)
     python = home/'env'/'bin'/'python'
-    subprocess.run([sys.executable, '-m', 'pip', '--python', python, 'install', '-q', '--no-deps', '--no-index', wheel], check=True)
+    subprocess.run([sys.executable, '-m', 'pip', '--python', python, 'install', '-q', '--no-deps', '--no-index', wheel],
+        env=clean(home), check=True)
     place = next((home/'env').glob('lib/python*/site-packages'))
     (place/'others.pth').write_text('\n'.join(o for o in sys.path if 'site-packages' in o) + '\n')
     (place/'sitecustomize.py').write_text(HIDES)
