@@ -24,7 +24,7 @@ from distil_nb.writing import write_json
 def recipes(epochs:int)->dict[str,list[dict]]:
     "By name the steps."
     distil = dict(step='distil', layers=[0, 3], epochs=epochs)
-    prune = dict(step='prune', heads=.5, neurons=.5, epochs=epochs)
+    prune = dict(step='prune', neurons=.5, epochs=epochs)
     fewer,rounded,graph = dict(step='vocabulary'),dict(step='quantize', scheme='weight-int4', rounding='gptq'),dict(step='export')
     row = dict(distil=distil, prune=prune, vocabulary=fewer, quantize=rounded, export=graph)
     names = [*row]
