@@ -202,6 +202,17 @@ def _step(where:str, said:dict)->object:
     except CompressionError as e: raise CompressionError(f'{where} ({name}): {e}') from e
     return made
 
+# %% ../nbs/48_recipes.ipynb #e13be9fb
+def _whole_layers(steps:list, where:str):
+    "Layers can be left out as long as all of them have one shape."
+    uneven = False
+    for i,o in enumerate(steps, 1):
+        starts = isinstance(o, Distil) and not (o.student or o.depth or o.width or o.buckets)
+        if uneven and (starts or getattr(o, 'layers', 0)): raise CompressionError(
+            f'{where}, step {i}: no layer can go after heads or neurons have gone',
+            'leave out layers first, or prune neurons alone, as many in each layer')
+        uneven |= isinstance(o, Prune) and bool(o.heads or o.anywhere)
+
 # %% ../nbs/48_recipes.ipynb #84567c61
 def _last(step)->tuple[str,tuple]:
     "What a step leaves, and the kinds that may come after it."
@@ -223,6 +234,7 @@ def steps_of(
         if not isinstance(b, after): raise CompressionError(
             f'{where}, step {i + 1}: {said[i]["step"]} cannot follow {said[i - 1]["step"]}',
             f'which leaves {left}')
+    _whole_layers(made, where)
     return made
 
 # %% ../nbs/48_recipes.ipynb #b2d812db
