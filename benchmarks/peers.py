@@ -9,10 +9,10 @@ that ours was rounded from (made by the default recipe if not given); `--ours` a
 Each peer is made in a process of its own and written as it would be shipped; one that is there is not made again. A second new process
 loads what was written, and answers the held-out rows: what it says of the first 64 has to be what the first one said. (New processes come from one that has
 imported PyTorch and transformers and done nothing else.) One that cannot be made or loaded is in the record with its reason. At the end one process loads all and times them in turns, each call after one that warms up: one text, and 32
-padded to the longest of them, tokenizing included. Times are those of the processor, what a clock would show if nothing else ran; the
+tokenizing included; peers pad to the longest, ours cuts a batch into parts of like length itself. Times are those of the processor, what a clock would show if nothing else ran; the
 clock's stand beside them. Memory is what loading and answering add to a process that has imported all it needs.
 
-A peer whose making looks at validation rows is compared on test alone, others on validation and test together. It lies beyond ours where
+A peer whose making looks at validation rows is compared on test alone, others on validation and test together; `not_run` names those that were left for another day. It lies beyond ours where
 it is smaller (or faster) than any of ours that is not told to be worse, and not told to be worse than all of ours: `beyond` names it."""
 import importlib, json, multiprocessing, os, re, shutil, tempfile, time, traceback
 from dataclasses import dataclass
@@ -110,7 +110,8 @@ def from_vectors(folder:Path)->Answer:
 def from_model2vec(folder:Path)->Answer:
     from model2vec.inference import StaticModelPipeline
     found = StaticModelPipeline.from_pretrained(folder)
-    return lambda texts: np.array(found.predict(texts)).astype(int)
+    names = found.head.classes_.astype(int)
+    return lambda texts: names[found.predict_proba(texts).argmax(-1)]  # with two classes, its `predict` said something else than it had learned
 
 def from_setfit(folder:Path)->Answer:
     from setfit import SetFitModel
@@ -153,9 +154,9 @@ class DistillationTrainer(Trainer):
         return (loss, found) if return_outputs else loss
 
 def trained(job, model, tokenizer, lr:float, epochs:int, kind=Trainer, **more):
-    "Batches of 48, weight decay 0.01, the Trainer's own schedule: the chapter's."
+    "Batches of 48, weight decay 0.01, the Trainer's own schedule: the chapter's. Batches of like length, which save time alone."
     with tempfile.TemporaryDirectory() as tmp:
-        how = TrainingArguments(tmp, num_train_epochs=epochs, learning_rate=lr, per_device_train_batch_size=48, weight_decay=.01,
+        how = TrainingArguments(tmp, num_train_epochs=epochs, learning_rate=lr, per_device_train_batch_size=48, weight_decay=.01, train_sampling_strategy='group_by_length',
             save_strategy='no', report_to='none', use_cpu=True, disable_tqdm=True, seed=0)
         kind(model, how, train_dataset=tokens_of(job.rows['train'], tokenizer), data_collator=DataCollatorWithPadding(tokenizer), **more).train()
     return model.eval()
@@ -333,8 +334,10 @@ def _(job, out):
 # Each in a process of its own.
 
 def in_batches(work:Callable, texts:list[str], size:int=32)->np.ndarray:
-    "In the order given."
-    return np.concatenate([work(texts[i:i + size]) for i in range(0, len(texts), size)])
+    "In batches of like length; what comes out is in the order given."
+    order = np.argsort([len(o) for o in texts], kind='stable')
+    found = np.concatenate([work([texts[j] for j in order[i:i + size]]) for i in range(0, len(texts), size)])
+    return found[np.argsort(order)]
 
 def slug(name:str)->str: return re.sub(r'\W+', '-', name.lower())
 
@@ -389,10 +392,7 @@ def time_all(job)->dict[str,dict]:
         start = time.process_time()
         in_batches(answer, texts)
         return len(texts)/(time.process_time() - start)
-    rates = {k: [rate(o)] for k,o in answers.items()}
-    for _ in range(2):
-        for k,o in answers.items(): rates[k].append(rate(o))
-    return {k: {'1': one[k], '32': many[k], 'texts_per_second': float(np.median(rates[k]))} for k in answers}
+    return {k: {'1': one[k], '32': many[k], 'texts_per_second': rate(o)} for k,o in answers.items()}
 
 VERBS = dict(make=make, ask=ask, time=lambda job,_: time_all(job))
 
@@ -459,6 +459,7 @@ COSTS = dict(bytes=lambda o: o['bytes'], ms_1=lambda o: o['latency']['1']['ms'],
 def summed_up(found:dict):
     "Differences and fronts, anew from what was measured."
     there = [k for k,o in found['forms'].items() if 'failed' not in o]
+    found['not_run'] = [k for k in PEERS if k not in found['forms']]
     ours = [k for k in there if k.startswith('ours')]
     found['against'] = {o: {k: against(found, k, o) for k in there if k != o} for o in ours}
     if all('latency' in found['forms'][k] for k in there): found['beyond'] = {k: beyond(found, o) for k,o in COSTS.items()}
@@ -476,8 +477,8 @@ def options()->SimpleNamespace:
     p.add_argument('--threads', type=int, default=1)
     p.add_argument('--rows', type=int, help='so many of each split, to try things out')
     p.add_argument('--epochs', type=int, default=5, help='of what the Trainer trains')
-    p.add_argument('--singles', type=int, default=100, help='timed calls with one text')
-    p.add_argument('--batches', type=int, default=20, help='timed calls with 32 texts')
+    p.add_argument('--singles', type=int, default=60, help='timed calls with one text')
+    p.add_argument('--batches', type=int, default=8, help='timed calls with 32 texts')
     p.add_argument('--untimed', action='store_true', help='stop before that')
     a = p.parse_args(namespace=SimpleNamespace(timed=[]))
     a.ours,a.base = [Path(o) for o in a.ours.split(',') if o],a.base and Path(a.base)
