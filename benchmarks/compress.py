@@ -1,18 +1,19 @@
 """One command, from a teacher to a small model: the default recipe, and targets. On somebody's own data and teacher.
 
 Usage: python benchmarks/compress.py --data DATA --teacher FOLDER [--unlabeled FILE] [--seeds 0,1,2] [--limits mb=3,ms=0.5,drop=0.5]
-    [--measure recipe,targets] [--work FOLDER] [--json] [--out FILE]
+    [--measure recipe,targets,story] [--work FOLDER] [--json] [--out FILE]
 
 - `recipe`: the default recipe with each seed. Bytes of all files that a prediction needs, times in turns with the teacher in PyTorch (one text
   and 32, tokenizing included, the threads that PyTorch is told), accuracy on validation and test together: nothing is chosen on either.
 - `targets`: each limit alone, and all together, with the first seed; what was tried and which limits bind; sizes and times as foretold and as
   measured. A search chooses on validation; its drop on test stands beside it.
+- `story`: size and speed alone, which weights do not change: a BERT base with random weights, and what the default recipe makes of the story's student (4 layers, half of its heads and neurons, the tokens that the texts use).
 
 What the file holds already is not made again; the checkpoints lie in `--work`."""
 import json, time
 from pathlib import Path
 
-from distil_nb.core import Settings
+from distil_nb.core import Settings, set_seed
 import numpy as np
 from common import earlier, numbers, parser, with_models
 from distil_nb.checkpoints import load_checkpoint
@@ -21,9 +22,15 @@ from distil_nb.compare import bootstrap_difference
 from distil_nb.compress import Target, compress
 from distil_nb.data import texts_of
 from distil_nb.evaluate import classifier, latencies, machine, split_logits
+from distil_nb.export import export_onnx
 from distil_nb.files import column
+from distil_nb.models import new_student
+from distil_nb.prune import magnitude, prune
+from distil_nb.quantize import quantize, scheme_named
 from distil_nb.recipes import bytes_in_floats, bytes_to_serve
+from distil_nb.vocabulary import prune_vocabulary
 from distil_nb.writing import write_json
+from transformers import BertConfig, DistilBertConfig
 
 HELD = 'validation', 'test'
 
@@ -51,6 +58,20 @@ def reach(a, rows, limits:dict)->dict:
     record = json.loads((out/'record.json').read_text())
     return dict(seconds=time.perf_counter() - start) | {k: record.get(k) for k in ('target', 'over', 'best', 'tried', 'recipe', 'not_told_apart', 'compared')}
 
+def story(a, rows, tokenizer)->dict:
+    "The story's architectures, from the largest to what the default recipe leaves of it."
+    set_seed(0)
+    texts = texts_of(rows['train']) + (texts_of(rows['unlabeled']) if 'unlabeled' in rows else [])
+    large,small = (new_student(o) for o in (BertConfig(vocab_size=len(tokenizer)), DistilBertConfig(vocab_size=len(tokenizer), n_heads=8, n_layers=4)))
+    cut = prune(small, tokenizer, None, heads=.5, neurons=.5, score=lambda m, t, r: magnitude(m))
+    fewer,words = prune_vocabulary(cut, tokenizer, texts)
+    out = Path(a.work)/'story'
+    if not out.exists(): export_onnx(quantize(fewer, scheme_named('dynamic-int8', embedding_bits=4)), words, out)
+    forms = dict(large=classifier(large, tokenizer), compressed=classifier(*load_checkpoint(out)))
+    times = {b: {k: o['median'] for k,o in latencies(forms, texts_of(rows['test']), b, repeats).items()} for b,repeats in ((1, 30), (32, 10))}
+    before,after = bytes_in_floats(large, tokenizer),bytes_to_serve(out)
+    return dict(bytes_before=before, bytes=after, times_smaller=before/after, latency_ms=times, faster={b: o['large']/o['compressed'] for b,o in times.items()})
+
 if __name__ == '__main__':
     p = with_models(parser(__doc__))
     p.add_argument('--unlabeled')
@@ -73,6 +94,7 @@ if __name__ == '__main__':
         ours = np.array([[*map(int, o['hits'])] for o in found['recipe'].values()])
         found['default'] = dict(times_smaller=found['bytes_before']/max(o['bytes'] for o in found['recipe'].values()),
             points=bootstrap_difference(ours, whole))
+    if 'story' in a.measure: keep('story', 'bert-base', lambda: story(a, rows, teacher[1]))
     if 'targets' in a.measure:
         limits = {k: float(v) for k,v in (o.split('=') for o in a.limits.split(','))}
         for one in [{k: v} for k,v in limits.items()] + [limits]: keep('targets', ', '.join(one), lambda: reach(a, rows, one))

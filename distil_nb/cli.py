@@ -708,13 +708,14 @@ def compress_command(*,
 _DEMO = 'prune neurons=.5 epochs=1 lr=3e-4; quantize scheme=weight-int4'
 
 def _demo_compressed(rows, folder:Path, settings:Settings)->dict:
-    "The student rounded alone, and what a recipe makes of it: cut, trained a little, rounded, exported."
+    "The student rounded alone, and what a recipe makes of it: cut, trained, rounded, exported."
     from distil_nb.recipes import follow_recipe, worded_recipe
     onnx = importlib.util.find_spec('onnxruntime') is not None
     if not onnx: say("without export: pip install 'distil_nb[onnx]'")
     small = quantize_model(folder/'student', 'dynamic-int8', folder/'student-int8')
-    record = follow_recipe('sample', rows, folder/'compressed', worded_recipe(_DEMO + '; export'*onnx),
-        settings, report=report_epoch, say=say, start=folder/'student')
+    steps = worded_recipe(_DEMO + '; export'*onnx)
+    record = follow_recipe('sample', rows, folder/'compressed', steps, settings,
+        report=report_epoch, say=say, start=folder/'student')
     return {'student-int8': small, 'compressed': record}
 
 # %% ../nbs/50_cli.ipynb #5dab0f61

@@ -372,7 +372,8 @@ def record_of(
     last:Path,  # The same
 )->dict:  # As of `follow_recipe`
     "What was done, and what came of it."
-    return dict(step='compress', source=job.teacher, start=job.start and Path(job.start).name, recipe=said_of(steps),
+    start = job.start and Path(job.start).name
+    return dict(step='compress', source=job.teacher, start=start, recipe=said_of(steps),
         steps=told, parameters=told[-1]['parameters'], bytes=told[-1]['bytes'],
         bytes_before=bytes_in_floats(*teacher), compared=compared(teacher, last, job.rows))
 
