@@ -378,7 +378,7 @@ def _prune(folder, data, out, cuts, zeros, unlabeled, recover, teacher, common, 
     if recover:
         settings = replace(settings, epochs=recover)
         plan = cuts, zeros, teacher, settings, _how(common, out)
-        return finish(prune_and_recover(folder, rows, out, *plan), out, common)
+        return tell_finished(prune_and_recover(folder, rows, out, *plan), out, common)
     from distil_nb.sparsify import sparsify, sparsity
     small,tokenizer,record = cut(folder, rows, cuts)
     if zeros:

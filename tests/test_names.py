@@ -1,5 +1,5 @@
-"The dozen names of the package: imported lazily, none of them also the name of a module."
-import importlib, subprocess, sys
+"Names: the dozen of the package, imported lazily, none of them also the name of a module; and those that functions read."
+import builtins, dis, importlib, subprocess, sys
 
 import pytest
 
@@ -38,3 +38,17 @@ def test_the_package_imports_nothing_heavy():
 def test_version_stands_once():
     text = (ROOT/'distil_nb'/'__init__.py').read_text()
     assert text.count('__version__') == 1 and distil_nb.__version__ in text
+
+def codes(code):
+    "A code object and all those within it."
+    yield code
+    for o in code.co_consts:
+        if isinstance(o, type(code)): yield from codes(o)
+
+@pytest.mark.parametrize('path', sorted(o for o in (ROOT/'distil_nb').glob('*.py') if o.stem != '_modidx'), ids=lambda o: o.stem)
+def test_every_name_that_is_read_is_there(path):
+    "A function that was renamed is missed where nobody calls it in a test."
+    known = {*vars(importlib.import_module('distil_nb' if path.stem == '__init__' else f'distil_nb.{path.stem}')), *vars(builtins)}
+    for code in codes(compile(path.read_text(encoding='utf-8'), path, 'exec')):
+        read = {o.argval for o in dis.get_instructions(code) if o.opname == 'LOAD_GLOBAL'}
+        assert read <= known, (code.co_name, read - known)
