@@ -19,18 +19,17 @@ from common import earlier, numbers, parser, with_models
 from distil_nb.checkpoints import load_checkpoint
 from distil_nb.commands import load_rows
 from distil_nb.compare import bootstrap_difference
-from distil_nb.compress import Target, compress
+from distil_nb.compress import Candidate, Target, compress, shaped
 from distil_nb.data import texts_of
 from distil_nb.evaluate import classifier, latencies, machine, split_logits
 from distil_nb.export import export_onnx
 from distil_nb.files import column
-from distil_nb.models import new_student
-from distil_nb.prune import magnitude, prune
+from distil_nb.models import new_student, story_config
 from distil_nb.quantize import quantize, scheme_named
 from distil_nb.recipes import bytes_in_floats, bytes_to_serve
 from distil_nb.vocabulary import prune_vocabulary
 from distil_nb.writing import write_json
-from transformers import BertConfig, DistilBertConfig
+from transformers import BertConfig
 
 HELD = 'validation', 'test'
 
@@ -62,9 +61,8 @@ def story(a, rows, tokenizer)->dict:
     "The story's architectures, from the largest to what the default recipe leaves of it."
     set_seed(0)
     texts = texts_of(rows['train']) + (texts_of(rows['unlabeled']) if 'unlabeled' in rows else [])
-    large,small = (new_student(o) for o in (BertConfig(vocab_size=len(tokenizer)), DistilBertConfig(vocab_size=len(tokenizer), n_heads=8, n_layers=4)))
-    cut = prune(small, tokenizer, None, heads=.5, neurons=.5, score=lambda m, t, r: magnitude(m))
-    fewer,words = prune_vocabulary(cut, tokenizer, texts)
+    large,small = (new_student(o) for o in (BertConfig(vocab_size=len(tokenizer)), story_config()))
+    fewer,words = prune_vocabulary(shaped(small, tokenizer, Candidate(4, .5), ('heads', 'neurons')), tokenizer, texts)
     out = Path(a.work)/'story'
     if not out.exists(): export_onnx(quantize(fewer, scheme_named('dynamic-int8', embedding_bits=4)), words, out)
     forms = dict(large=classifier(large, tokenizer), compressed=classifier(*load_checkpoint(out)))

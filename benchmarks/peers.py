@@ -111,7 +111,7 @@ def from_model2vec(folder:Path)->Answer:
     from model2vec.inference import StaticModelPipeline
     found = StaticModelPipeline.from_pretrained(folder)
     names = found.head.classes_.astype(int)
-    return lambda texts: names[found.predict_proba(texts).argmax(-1)]  # with two classes, its `predict` said something else than it had learned
+    return lambda texts: names[found.predict_proba(texts).argmax(-1)]  # its `predict` answers the same; neither is what it had learned
 
 def from_setfit(folder:Path)->Answer:
     from setfit import SetFitModel

@@ -12,7 +12,7 @@ __all__ = ['app', 'Files', 'taken', 'Common', 'separate', 'command', 'fail', 'sa
            'predict_command', 'Wish', 'tell_steps', 'compress_command', 'demo_command']
 
 # %% ../nbs/50_cli.ipynb #9dd9f2fb
-import importlib.util, inspect, io, json, sys
+import inspect, io, json, sys
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -709,12 +709,13 @@ _DEMO = 'prune neurons=.5 epochs=1 lr=3e-4; quantize scheme=weight-int4'
 
 def _demo_compressed(rows, folder:Path, settings:Settings)->dict:
     "The student rounded alone, and what a recipe makes of it: cut, trained, rounded, exported."
+    from distil_nb.export import needs_onnx
     from distil_nb.recipes import follow_recipe, worded_recipe
-    onnx = importlib.util.find_spec('onnxruntime') is not None
-    if not onnx: say("without export: pip install 'distil_nb[onnx]'")
+    steps = _DEMO
+    try: needs_onnx(); steps += '; export'
+    except CompressionError as e: say(f'without export, as {e}')
     small = quantize_model(folder/'student', 'dynamic-int8', folder/'student-int8')
-    steps = worded_recipe(_DEMO + '; export'*onnx)
-    record = follow_recipe('sample', rows, folder/'compressed', steps, settings,
+    record = follow_recipe('sample', rows, folder/'compressed', worded_recipe(steps), settings,
         report=report_epoch, say=say, start=folder/'student')
     return {'student-int8': small, 'compressed': record}
 

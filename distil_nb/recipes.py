@@ -20,7 +20,6 @@ from typing import Callable, Iterator, get_args
 from .core import CompressionError, Settings
 from .commands import (check_quantizing, planned_scheme, planned_zeros, prune_and_recover,
     prune_model, quantize_model, sparsify_model)
-import numpy as np
 import tomli_w
 
 # %% ../nbs/48_recipes.ipynb #11d00d7c
@@ -67,10 +66,13 @@ class Distil:
     epochs:int|None=None  # Of training
     lr:float|None=None  # Learning rate
 
-    def run(self, source:str, out:Path, job:Job)->dict:
+    def plan(self)->tuple[str|None,dict]:  # What the student is, if not some layers; its sizes
         sizes = dict(width=self.width, layers=self.depth, buckets=self.buckets)
         sizes = {k: v for k,v in sizes.items() if v is not None}
-        student = 'narrow' if sizes and not self.student else self.student
+        return ('narrow' if sizes and not self.student else self.student), sizes
+
+    def run(self, source:str, out:Path, job:Job)->dict:
+        student,sizes = self.plan()
         return distil(source, job.rows, out, self.layers, student, job.trained(self), *job.how(),
             sizes=sizes)
 
@@ -207,7 +209,7 @@ def _whole_layers(steps:list, where:str):
     "Layers can be left out as long as all of them have one shape."
     uneven = False
     for i,o in enumerate(steps, 1):
-        starts = isinstance(o, Distil) and not (o.student or o.depth or o.width or o.buckets)
+        starts = isinstance(o, Distil) and not o.plan()[0]
         if uneven and (starts or getattr(o, 'layers', 0)): raise CompressionError(
             f'{where}, step {i}: no layer can go after heads or neurons have gone',
             'leave out layers first, or prune neurons alone, as many in each layer')

@@ -34,7 +34,7 @@ def social():
     fig.text(.05, .46, 'Model compression of Hugging Face transformers:', color='white', size=27)
     fig.text(.05, .37, 'a book you can run and a library you can import.', color='white', size=27)
     largest = rows['teacher']['bytes_on_disk']
-    for name,words,colour,y in (('teacher', 'teacher', BLUE, .2), ('pruned-int4', 'student, pruned, 4 bits', ORANGE, .1)):
+    for name,words,colour,y in (('teacher', 'teacher', BLUE, .2), ('compressed', 'student, pruned, 4 bits', ORANGE, .1)):
         size,right = rows[name]['bytes_on_disk'],rows[name]['accuracy']
         width = .45*size/largest
         fig.add_artist(plt.Rectangle((.05, y), width, .05, color=colour, transform=fig.transFigure))
