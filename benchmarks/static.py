@@ -2,10 +2,11 @@
 
 - `quality`: the static student taught by the teacher (labelled texts and `--unlabeled`), the same on labels alone (as many epochs, or as many steps: what is better on validation), and TF-IDF; accuracy on test for
   each seed, and the differences with a paired interval (rows are drawn again and again, the seeds of a row stay together).
-- `sizes`: buckets and width: rows that are kept, bytes, accuracy; what is lost by 8 bits, and beside the largest size in floats.
+- `sizes`: buckets, width, bits: rows that are kept, bytes, accuracy; what is lost by rounding, and beside the largest size in floats.
+- `far`: beside the teacher: files of both, accuracy on validation and test together, 32 texts in turns in one thread, tokenizing included.
 - `speed`: one text in one thread, tokenizing included, of the static student, of the teacher's layers (`--layers`) and of the tokenizer's own call, in turns.
 
-    python benchmarks/static.py --data SOURCE --teacher FOLDER [--unlabeled FILE] [--seeds 0,1,2,3,4] [--epochs 10] [--layers 0,2,5] [--measure quality,sizes,speed] [--json] [--out FILE]"""
+    python benchmarks/static.py --data SOURCE --teacher FOLDER [--unlabeled FILE] [--seeds 0,1,2,3,4] [--epochs 10] [--layers 0,2,5] [--measure quality,sizes,far,speed] [--json] [--out FILE]"""
 import argparse, json, sys, tempfile, time
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from distil_nb.static import StaticPlan
 from distil_nb.teacher import soft_targets
 from distil_nb.train import run_task
 
-SIZES = (65536, 32), (32768, 32), (16384, 32), (8192, 16)  # buckets, width
+DIAL = ("buckets", "width", "bits")
+SIZES = (131072, 32, 8), (65536, 16, 4), (32768, 16, 4), (8192, 16, 4)  # in the order of `DIAL`
 
 def hits(logits, rows)->np.ndarray:
     "Which rows are right."
@@ -33,7 +35,7 @@ def hits(logits, rows)->np.ndarray:
 
 def student(o, data, seed:int, alpha:float, epochs:int, sizes:tuple):
     "A static student, as it is used."
-    made,record = distil(o.teacher, data, None, student='static', settings=Settings(seed=seed, alpha=alpha, epochs=epochs), sizes=dict(zip(('buckets', 'width'), sizes)))
+    made,record = distil(o.teacher, data, None, student='static', settings=Settings(seed=seed, alpha=alpha, epochs=epochs), sizes=dict(zip(DIAL, sizes)))
     print(dict(seed=seed, alpha=alpha, epochs=epochs, sizes=sizes, seconds=round(sum(e['seconds'] for e in record['history'])), validation=record['scores']['student']['validation']['accuracy']), file=sys.stderr, flush=True)
     return made, record
 
@@ -57,21 +59,21 @@ def sizes(o, data)->list[dict]:
     "The dial; what is lost beside the same student in floats (`rounding`), and beside the largest in floats (`loss`)."
     (teacher,tokenizer),rows,first = load_checkpoint(o.teacher),[],None
     data,_ = soft_targets(teacher, data, Settings(), tokenizer)
-    for buckets,width in SIZES:
-        floats,codes,plan = [],[],StaticPlan(teacher, tokenizer, buckets, width)
+    for size in SIZES:
+        floats,codes,plan = [],[],StaticPlan(teacher, tokenizer, *size)
         for seed in o.seeds:
             raw,_,task = plan.start(data, settings := Settings(seed=seed, alpha=o.alpha, epochs=o.epochs))
             trained,_ = run_task(raw, task, settings)
             made = plan.finish(trained)
             floats.append(hits(batched_logits(trained, tokenizer, made.bags(data['test']['text'][:])), data['test']))
             codes.append(hits(split_logits(made, tokenizer, data['test']), data['test']))
-            print(buckets, width, seed, floats[-1].mean(), codes[-1].mean(), file=sys.stderr, flush=True)
+            print(size, seed, floats[-1].mean(), codes[-1].mean(), file=sys.stderr, flush=True)
         floats,codes = np.stack(floats),np.stack(codes)
         first = floats if first is None else first
         with tempfile.TemporaryDirectory() as tmp:
             save_checkpoint(made, tokenizer, f'{tmp}/made')
             weights,folder = bytes_on_disk(f'{tmp}/made'),sum(p.stat().st_size for p in Path(f'{tmp}/made').iterdir())
-        rows.append(dict(buckets=buckets, width=width, rows_kept=len(made.parts['codes']), of=made.config.vocab_size + buckets, mb=weights/1e6, folder_mb=folder/1e6, accuracy=100*float(codes.mean()),
+        rows.append(dict(zip(DIAL, size), rows_kept=len(made.parts['codes']), of=made.config.vocab_size + size[0], mb=weights/1e6, folder_mb=folder/1e6, accuracy=100*float(codes.mean()),
                          floats=100*float(floats.mean()), rounding=interval(floats, codes), loss=interval(first, codes)))
     return rows
 
@@ -93,6 +95,27 @@ def speed(o, data)->list[dict]:
     counted = {k: np.array(v[20:]) for k,v in times.items()}
     return [dict(form=k, microseconds=float(np.median(v)), p95=float(np.quantile(v, .95)), static_is_faster=float(np.median(v)/np.median(counted['static student']))) for k,v in counted.items()]
 
+def far(o, data)->dict:
+    "The smallest that is worth having, beside the teacher."
+    torch.set_num_threads(1)
+    teacher,right = classifier(*load_checkpoint(o.teacher)),[]
+    def both(classify): return np.concatenate([hits(classify(data[k]['text'][:]), data[k]) for k in ('validation', 'test')])
+    with tempfile.TemporaryDirectory() as tmp:
+        for seed in o.seeds:
+            save_checkpoint(student(o, data, seed, o.alpha, o.epochs, o.sizes)[0], load_checkpoint(o.teacher)[1], f'{tmp}/made', overwrite=True)
+            static = classifier(*load_checkpoint(f'{tmp}/made'))
+            right.append(both(static))
+        save_checkpoint(*load_checkpoint(o.teacher)[:2], f'{tmp}/teacher')  # in 32-bit floats, as it is loaded
+        mb = {k: sum(p.stat().st_size for p in Path(v).iterdir() if p.name != 'record.json')/1e6 for k,v in dict(teacher=f'{tmp}/teacher', static=f'{tmp}/made').items()}
+    texts,times = data['test']['text'][:],dict(teacher=[], static=[])
+    for start in range(0, len(texts) - 31, 32):
+        for _ in range(3):
+            for name,f in dict(teacher=teacher, static=static).items():
+                began = time.perf_counter(); f(texts[start:start + 32]); times[name].append(1e3*(time.perf_counter() - began))
+    ms,theirs = {k: float(np.median(v)) for k,v in times.items()},both(teacher)
+    return dict(mb=mb, smaller=mb['teacher']/mb['static'], ms=ms, faster=ms['teacher']/ms['static'], accuracy=dict(teacher=100*float(theirs.mean()), static=[100*float(a.mean()) for a in right]),
+                beside_teacher=interval(np.stack(right), theirs[None]), rows=len(theirs))
+
 def options()->argparse.Namespace:
     "The command line."
     p = with_models(parser(__doc__))
@@ -100,9 +123,9 @@ def options()->argparse.Namespace:
     p.add_argument('--seeds', type=numbers, default=[0, 1, 2, 3, 4])
     p.add_argument('--epochs', type=int, default=10)
     p.add_argument('--alpha', type=float, default=.9, help='weight of the soft targets')
-    p.add_argument('--sizes', type=numbers, default=[32768, 32], help='buckets and width')
+    p.add_argument('--sizes', type=numbers, default=[65536, 16, 4], help='buckets, width, bits')
     p.add_argument('--layers', type=numbers, default=[0, 2, 5])
-    p.add_argument('--measure', default='quality,sizes,speed')
+    p.add_argument('--measure', default='quality,sizes,far,speed')
     return p.parse_args()
 
 def main(o:argparse.Namespace):
@@ -110,8 +133,8 @@ def main(o:argparse.Namespace):
     data = load_rows(o.data, unlabeled=o.unlabeled)
     found = earlier(o.out)
     for name in o.measure.split(','):
-        found |= {name: dict(quality=quality, sizes=sizes, speed=speed)[name](o, data), 'machine': machine(), 'data': Path(o.data).name, 'teacher': Path(o.teacher).name}
-        print(pd.DataFrame(found[name]).round(3).to_string() if name != 'quality' else json.dumps(found[name]), flush=True)
+        found |= {name: dict(quality=quality, sizes=sizes, far=far, speed=speed)[name](o, data), 'machine': machine(), 'data': Path(o.data).name, 'teacher': Path(o.teacher).name}
+        print(pd.DataFrame(found[name]).round(3).to_string() if name in ('sizes', 'speed') else json.dumps(found[name]), flush=True)
         if o.out: write_json(found, o.out, overwrite=True)
     if o.json: print(json.dumps(found))
 

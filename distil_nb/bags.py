@@ -69,7 +69,8 @@ def rows(self:Bags,
 )->np.ndarray:  # Row numbers: of its tokens, then of its n-grams, each as often as it occurs
     "The bag of a text; that of a pair is both bags."
     if not isinstance(text, str): return np.concatenate([self.rows(o) for o in text])
-    tokens = self.tokenizer.encode(text, add_special_tokens=False).ids
+    encoded = self.tokenizer.encode_batch_fast([text], add_special_tokens=False)  # no offsets
+    tokens = encoded[0].ids
     grams = gram_hashes(text)%self.buckets
     found = np.concatenate((self.token_row[tokens], self.gram_row[grams]))
     return found[found >= 0]

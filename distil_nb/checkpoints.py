@@ -26,6 +26,7 @@ from .writing import atomic_path, write_json
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification,
     AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase)
@@ -477,6 +478,8 @@ def save_tokenizer(
     "Write a tokenizer so that it is read back as it is; `CompressionError` if that cannot be."
     folder = Path(folder)
     tokenizer.save_pretrained(folder)
+    if (table := folder/'tokenizer.json').is_file():  # without the blanks that a third of it is
+        Tokenizer.from_file(str(table)).save(str(table), pretty=False)
     if _tokens_alike(tokenizer, folder): return
     path = folder/'tokenizer_config.json'
     told = json.loads(path.read_text(encoding='utf-8'))

@@ -276,6 +276,7 @@ class Shape:
     student_layers:Optional[int]=None  # Of a narrow or new one; all of the teacher's if not given
     buckets:Optional[int]=None  # Of a static student: most rows of its table of n-grams
     width:Optional[int]=None  # Of a static student: numbers in a row of its table
+    bits:Optional[int]=None  # Of a static student: of each of these numbers, 4 or 8
     match:Optional[str]=None  # What else to learn: some of hidden,attention,relations
     match_weight:float=1.  # Of that, beside 1 for the answers
 
@@ -289,7 +290,7 @@ class Shape:
         "Layers to keep, kind of student, its sizes: what has a width or a depth is cut."
         narrow = self.student is None and (self.student_width or self.student_layers)
         sizes = dict(width=self.student_width or self.width, layers=self.student_layers,
-            buckets=self.buckets)
+            buckets=self.buckets, bits=self.bits)
         sizes = {k: v for k,v in sizes.items() if v is not None}
         return layer_numbers(self.keep_layers), 'narrow' if narrow else self.student, sizes
 

@@ -63,11 +63,13 @@ class Distil:
     depth:int|None=None  # Layers of a narrow or new one
     width:int|None=None  # Of the states of a narrow or new one, or of a static one's table
     buckets:int|None=None  # Of a static one: most rows of its table of n-grams
+    bits:int|None=None  # Of a static one: of each number of its table, 4 or 8
     epochs:int|None=None  # Of training
     lr:float|None=None  # Learning rate
 
     def plan(self)->tuple[str|None,dict]:  # What the student is, if not some layers; its sizes
-        sizes = dict(width=self.width, layers=self.depth, buckets=self.buckets)
+        sizes = dict(width=self.width, layers=self.depth, buckets=self.buckets,
+            bits=self.bits)
         sizes = {k: v for k,v in sizes.items() if v is not None}
         return ('narrow' if sizes and not self.student else self.student), sizes
 

@@ -41,10 +41,11 @@ class StaticConfig(PreTrainedConfig):
         vocab_size:int=1,  # Token numbers of the tokenizer
         buckets:int=1,  # N-grams fall into so many
         width:int=1,  # Of a row
+        bits:int=4,  # Of each number of the table as it is used: 8, or 4
         pad_token_id:int|None=None,  # Of the tokenizer, which fills up batches in training
         **others,  # Names of classes and what else a configuration says
     ):
-        self.vocab_size,self.buckets,self.width = vocab_size,buckets,width
+        self.vocab_size,self.buckets,self.width,self.bits = vocab_size,buckets,width,bits
         self.pad_token_id = pad_token_id
         super().__init__(**others)
 
@@ -88,37 +89,37 @@ def forward(self:StaticStudent,
 # %% ../nbs/29_static.ipynb #d34f41dc
 def _codes(
     table:Tensor,  # `(rows, width)`, floats
-)->tuple[Tensor,Tensor]:  # 8-bit integers of the same shape, and a scale for each row
-    "Round each row to 255 steps of its own."
-    scale = (table.abs().amax(-1)/127).clamp(min=torch.finfo(torch.float32).tiny)
-    return (table/scale[:, None]).round().to(torch.int8), scale
+    bits:int=8,  # Of a code, 8 or 4
+)->tuple[Tensor,Tensor]:  # Integers of the same shape, and a 16-bit scale for each row
+    "Round each row to 255 steps of its own, or to 15."
+    most = 2**(bits - 1) - 1
+    least = torch.finfo(torch.float16).tiny
+    scale = (table.abs().amax(-1)/most).clamp(min=least).half()
+    return (table/scale[:, None]).round().clamp(-most, most).to(torch.int8), scale
 
 class StaticModel(FixedModel):
     "A static student at work, in NumPy; is called with texts."
     is_quantized = True
     def __init__(self,
         config:StaticConfig,  # Its own
-        parts:dict[str,Tensor],  # By name, as they are stored
+        parts:dict[str,Tensor],  # By name; codes one to a byte
         bags:Bags,  # Which rows a text has
     ):
         self.config,self.parts,self.bags = config,parts,bags
-        self.arrays = {k: v.numpy() for k,v in parts.items()}
-        self.arrays |= {k: v.T.copy() for k,v in self.arrays.items()
-            if v.ndim == 2 and k != 'codes'}
+        self.table = (parts['codes']*parts['scale'][:, None].float()).numpy()
+        self.arrays = {k: v.numpy().T.copy() for k,v in parts.items() if v.dtype == torch.float32}
     def parameters(self): return [v for k,v in self.parts.items() if k not in ('scale', 'used')]
     def buffers(self): return [self.parts[o] for o in ('scale', 'used')]
     def num_parameters(self)->int: return sum(o.numel() for o in self.parameters())
 
 # %% ../nbs/29_static.ipynb #45cba758
 @patch
-def answer(self:StaticModel,
-    text:str,  # Of any length
-)->np.ndarray:  # Logits `(classes,)`
-    "Mean, norm, hidden layer, of one text."
-    p,rows = self.arrays,self.bags.rows(text)
-    x = p['scale'][rows] @ p['codes'][rows].astype(np.float32)/max(len(rows), 1)
-    x -= x.mean()
-    x *= p['norm.weight']/np.sqrt(x @ x/len(x) + _EPSILON)
+def head(self:StaticModel,
+    means:np.ndarray,  # `(texts, width)`, of the rows of each text
+)->np.ndarray:  # Logits `(texts, classes)`
+    "Norm and hidden layer."
+    p,x = self.arrays,means - means.mean(-1, keepdims=True)
+    x *= p['norm.weight']/np.sqrt((x*x).mean(-1, keepdims=True) + _EPSILON)
     x += p['norm.bias']
     hidden = np.maximum(x @ p['hidden.weight'] + p['hidden.bias'], 0)
     return hidden @ p['out.weight'] + p['out.bias']
@@ -128,9 +129,11 @@ def text_logits(self:StaticModel,
     texts:list[str],  # Any number
 )->np.ndarray:  # `(texts, classes)`, 32-bit floats
     "What evaluation asks of a model that reads texts itself."
-    out = np.zeros((len(texts), self.config.num_labels), np.float32)
-    for i,text in enumerate(texts): out[i] = self.answer(text)
-    return out
+    means = np.zeros((len(texts), self.config.width), np.float32)
+    for i,text in enumerate(texts):
+        rows = self.bags.rows(text)
+        means[i] = self.table.take(rows, 0).sum(0)/max(len(rows), 1)
+    return self.head(means)
 
 StaticModel.__call__ = StaticModel.text_logits
 
@@ -140,7 +143,7 @@ def rounded(self:StaticStudent)->StaticModel:
     "The student as it will be used."
     def kept(name, o): return o if name.startswith('norm') else _PACE*o
     parts = {k: kept(k, v.detach().cpu().float()) for k,v in self.named_parameters()}
-    parts['codes'],parts['scale'] = _codes(parts.pop('table.weight'))
+    parts['codes'],parts['scale'] = _codes(parts.pop('table.weight'), self.config.bits)
     parts['used'] = torch.from_numpy(np.packbits(self.bags.used))
     return StaticModel(self.config, parts, self.bags)
 
@@ -154,13 +157,24 @@ def text_logits(self:StaticStudent,
 # %% ../nbs/29_static.ipynb #f834eedb
 _FILE = 'static.safetensors'
 
+def _packed(codes:Tensor)->Tensor:
+    "Two codes, -7 to 7, to a byte: the left one in the low bits."
+    low,high = ((codes + 8).to(torch.uint8)[:, i::2] for i in (0, 1))
+    return low | high << 4
+
+def _unpacked(packed:Tensor)->Tensor:
+    "A byte to two codes."
+    return torch.stack((packed & 15, packed >> 4), -1).flatten(1).to(torch.int8) - 8
+
 @patch
 def save_pretrained(self:StaticModel,
     folder:str|Path,  # Made if it is not there; the tokenizer is to be put beside
 ):
     "Write configuration and weights."
     self.config.save_pretrained(folder)
-    save_file(self.parts, Path(folder)/_FILE, metadata=dict(format='pt'))
+    parts = dict(self.parts)
+    if self.config.bits == 4: parts['codes'] = _packed(parts['codes'])
+    save_file(parts, Path(folder)/_FILE, metadata=dict(format='pt'))
 
 @patch
 def save_pretrained(self:StaticStudent,
@@ -172,17 +186,18 @@ def save_pretrained(self:StaticStudent,
 # %% ../nbs/29_static.ipynb #59221d59
 def check_parts(
     config:StaticConfig,  # As read
-    parts:dict[str,Tensor],  # As read
+    parts:dict[str,Tensor],  # As read, codes packed
     where:str,  # File, for messages
 ):
     "Refuse weights that are not what the configuration says, or no numbers."
     w,c,bits = config.width,config.num_labels,-(-(config.vocab_size + config.buckets)//8)
     rows = int(np.unpackbits(parts['used'].numpy()).sum()) if 'used' in parts else 0
-    wanted = {'codes': (rows, w), 'scale': (rows,), 'used': (bits,), 'norm.weight': (w,),
+    wanted = {'codes': (rows, w*config.bits//8), 'scale': (rows,), 'used': (bits,), 'norm.weight': (w,),
         'norm.bias': (w,), 'hidden.weight': (w, w), 'hidden.bias': (w,), 'out.weight': (c, w),
         'out.bias': (c,)}
-    integers = dict(codes=torch.int8, used=torch.uint8)
-    wanted = {k: f'{integers.get(k, torch.float32)} {v}' for k,v in wanted.items()}
+    kinds = dict(codes=torch.int8 if config.bits == 8 else torch.uint8, used=torch.uint8,
+        scale=torch.float16)
+    wanted = {k: f'{kinds.get(k, torch.float32)} {v}' for k,v in wanted.items()}
     found = {k: f'{v.dtype} {tuple(v.shape)}' for k,v in parts.items()}
     for name in [*wanted, *found]:
         if found.get(name) != wanted.get(name):
@@ -201,9 +216,11 @@ def load_static(
         if type(told.get(name)) is not int or not 0 < told[name] < 2**31:
             raise CompressionError(f'{folder.name}/config.json: {name} is {told.get(name)!r}',
                 'give the configuration that belongs to these weights')
+    _check_bits(told.get('bits'), told['width'], f'{folder.name}/config.json: ')
     check_claims({'id2label': told.get('id2label')}, {}, folder.name)
     config,parts = StaticConfig.from_dict(told),load_file(folder/_FILE)
     check_parts(config, parts, f'{folder.name}/{_FILE}')
+    if config.bits == 4: parts['codes'] = _unpacked(parts['codes'])
     used = np.unpackbits(parts['used'].numpy())[:config.vocab_size + config.buckets].astype(bool)
     tokenizer = Tokenizer.from_file(str(folder/'tokenizer.json'))
     bags = Bags(tokenizer, config.buckets, used)
@@ -213,22 +230,32 @@ def load_static(
     return StaticModel(config, parts, bags)
 
 # %% ../nbs/29_static.ipynb #785c1e0e
+def _check_bits(bits, width:int, where:str=''):
+    "Refuse what cannot be packed."
+    if bits not in (4, 8) or isinstance(bits, float):
+        raise CompressionError(f'{where}bits {bits!r} is neither 4 nor 8', 'give one of these')
+    if bits == 4 and width%2:
+        raise CompressionError(f'{where}width {width} is odd, and two numbers of 4 bits share a byte',
+            'give an even width, or bits 8')
+
 class StaticPlan:
-    "How a static student is made: its sizes are two."
+    "How a static student is made: its sizes are three."
     def __init__(self,
         teacher:PreTrainedModel,  # Gives the names of its classes
         tokenizer:PreTrainedTokenizerBase,  # The teacher's
-        buckets:int=32768,  # N-grams fall into so many, 1 to 2**24
-        width:int=32,  # Numbers in a row, 2 to 4096
+        buckets:int=65536,  # N-grams fall into so many, 1 to 2**24
+        width:int=16,  # Numbers in a row, 2 to 4096
+        bits:int=4,  # Of each number of the table as it is used: 8, or 4
     ):
         for name,value,least,most in (('buckets', buckets, 1, 2**24), ('width', width, 2, 4096)):
             if type(value) is not int or not least <= value <= most:
                 raise CompressionError(f'{name} {value!r} is no integer from {least} to {most}',
                     'give another')
+        _check_bits(bits, width)
         named = {k: getattr(teacher.config, k) for k in ('id2label', 'label2id', 'problem_type')}
         tokens = 1 + max(tokenizer.get_vocab().values())
-        self.config = StaticConfig(tokens, buckets, width, **named)
-        self.tokenizer,self.told = tokenizer,dict(kind='static', buckets=buckets, width=width)
+        self.config,self.tokenizer = StaticConfig(tokens, buckets, width, bits, **named),tokenizer
+        self.told = dict(kind='static', buckets=buckets, width=width, bits=bits)
 
 # %% ../nbs/29_static.ipynb #61fcabea
 @patch
