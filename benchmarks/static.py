@@ -19,9 +19,10 @@ import torch
 from distil_nb.baselines import tfidf_baseline
 from distil_nb.commands import load_rows
 from distil_nb.distillation import distil
-from distil_nb.evaluate import batched_logits, bytes_on_disk, classifier, machine, split_logits
+from distil_nb.evaluate import batched_logits, bytes_on_disk, classifier, latencies, machine, split_logits
 from distil_nb.files import column
 from distil_nb.models import keep_layers, load_checkpoint, save_checkpoint
+from distil_nb.recipes import bytes_to_serve
 from distil_nb.static import StaticPlan
 from distil_nb.teacher import soft_targets
 from distil_nb.train import run_task
@@ -98,21 +99,18 @@ def speed(o, data)->list[dict]:
 def far(o, data)->dict:
     "The smallest that is worth having, beside the teacher."
     torch.set_num_threads(1)
-    teacher,right = classifier(*load_checkpoint(o.teacher)),[]
+    (model,tokenizer),right = load_checkpoint(o.teacher),[]
     def both(classify): return np.concatenate([hits(classify(data[k]['text'][:]), data[k]) for k in ('validation', 'test')])
     with tempfile.TemporaryDirectory() as tmp:
         for seed in o.seeds:
-            save_checkpoint(student(o, data, seed, o.alpha, o.epochs, o.sizes)[0], load_checkpoint(o.teacher)[1], f'{tmp}/made', overwrite=True)
+            save_checkpoint(student(o, data, seed, o.alpha, o.epochs, o.sizes)[0], tokenizer, f'{tmp}/made', overwrite=True)
             static = classifier(*load_checkpoint(f'{tmp}/made'))
             right.append(both(static))
-        save_checkpoint(*load_checkpoint(o.teacher)[:2], f'{tmp}/teacher')  # in 32-bit floats, as it is loaded
-        mb = {k: sum(p.stat().st_size for p in Path(v).iterdir() if p.name != 'record.json')/1e6 for k,v in dict(teacher=f'{tmp}/teacher', static=f'{tmp}/made').items()}
-    texts,times = data['test']['text'][:],dict(teacher=[], static=[])
-    for start in range(0, len(texts) - 31, 32):
-        for _ in range(3):
-            for name,f in dict(teacher=teacher, static=static).items():
-                began = time.perf_counter(); f(texts[start:start + 32]); times[name].append(1e3*(time.perf_counter() - began))
-    ms,theirs = {k: float(np.median(v)) for k,v in times.items()},both(teacher)
+        save_checkpoint(model, tokenizer, f'{tmp}/teacher')  # in 32-bit floats, as it is loaded
+        mb = {k: bytes_to_serve(f'{tmp}/{v}')/1e6 for k,v in dict(teacher='teacher', static='made').items()}
+    forms = dict(teacher=classifier(model, tokenizer), static=static)
+    ms = {k: v['median'] for k,v in latencies(forms, data['test']['text'][:], 32).items()}
+    theirs = both(forms['teacher'])
     return dict(mb=mb, smaller=mb['teacher']/mb['static'], ms=ms, faster=ms['teacher']/ms['static'], accuracy=dict(teacher=100*float(theirs.mean()), static=[100*float(a.mean()) for a in right]),
                 beside_teacher=interval(np.stack(right), theirs[None]), rows=len(theirs))
 

@@ -192,8 +192,8 @@ def check_parts(
     "Refuse weights that are not what the configuration says, or no numbers."
     w,c,bits = config.width,config.num_labels,-(-(config.vocab_size + config.buckets)//8)
     rows = int(np.unpackbits(parts['used'].numpy()).sum()) if 'used' in parts else 0
-    wanted = {'codes': (rows, w*config.bits//8), 'scale': (rows,), 'used': (bits,), 'norm.weight': (w,),
-        'norm.bias': (w,), 'hidden.weight': (w, w), 'hidden.bias': (w,), 'out.weight': (c, w),
+    wanted = {'codes': (rows, w*config.bits//8), 'scale': (rows,), 'used': (bits,),
+        'norm.weight': (w,), 'norm.bias': (w,), 'hidden.weight': (w, w), 'hidden.bias': (w,), 'out.weight': (c, w),
         'out.bias': (c,)}
     kinds = dict(codes=torch.int8 if config.bits == 8 else torch.uint8, used=torch.uint8,
         scale=torch.float16)
@@ -235,8 +235,8 @@ def _check_bits(bits, width:int, where:str=''):
     if bits not in (4, 8) or isinstance(bits, float):
         raise CompressionError(f'{where}bits {bits!r} is neither 4 nor 8', 'give one of these')
     if bits == 4 and width%2:
-        raise CompressionError(f'{where}width {width} is odd, and two numbers of 4 bits share a byte',
-            'give an even width, or bits 8')
+        raise CompressionError(f'{where}width {width} is odd, and two numbers of 4 bits share a '
+            'byte', 'give an even width, or bits 8')
 
 class StaticPlan:
     "How a static student is made: its sizes are three."
