@@ -80,21 +80,23 @@ def _cut_place(model:PreTrainedModel)->str:
 # %% ../nbs/14_logits.ipynb #fcbe296a
 _CUTS = WeakKeyDictionary()  # a model's answer; a copy of it is asked anew
 
-def _last_norm(model)->nn.Module|None:
-    """The end of the attention half of the last layer, where the model computes the same logits
-    from its first token alone."""
-    if not isinstance(model, nn.Module): return None
-    if model not in _CUTS: _CUTS[model] = _cut_place(model)
-    return layer_list(model)[-1].get_submodule(_CUTS[model]) if _CUTS[model] else None
+def _last_norm(model, asked=None)->nn.Module|None:
+    """The end of the attention half of the last layer, where the model (or the one that is asked)
+    computes the same logits from its first token alone."""
+    asked = model if asked is None else asked
+    if not isinstance(asked, nn.Module): return None
+    if asked not in _CUTS: _CUTS[asked] = _cut_place(asked)
+    return layer_list(model)[-1].get_submodule(_CUTS[asked]) if _CUTS[asked] else None
 
 # %% ../nbs/14_logits.ipynb #d73a40a3
 @contextmanager
 def first_token_only(
     model:PreTrainedModel,  # Classifier; inside the block it gives logits alone, no hidden states
+    asked:PreTrainedModel|None=None,  # Of the same modules, asked in its place
 ):
     """The last layer's feed-forward half sees the first token alone, where the model has been seen
     to need no other."""
-    norm = _last_norm(model)
+    norm = _last_norm(model, asked)
     with _hooked(norm, _without_others) if norm is not None else nullcontext(): yield
 
 # %% ../nbs/14_logits.ipynb #1c4a5926
