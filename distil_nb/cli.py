@@ -652,6 +652,7 @@ class Wish:
     max_ms:Optional[float]=None  # Limit of the time for one text, the median, in milliseconds
     max_drop:Optional[float]=None  # Limit of what it costs on validation, in points
     budget:float=60.  # Minutes after which a search begins nothing more
+    work:Optional[str]=None  # Folder in which searches keep what they try, for later ones
 
     def plan(self)->tuple:
         "Steps, or none, and limits."
@@ -693,13 +694,13 @@ def compress_command(*,
     wish = taken(Wish, options)
     common,settings = separate(options)
     check_target(out, common.overwrite)
-    check_apart(out, data, teacher, unlabeled, wish.recipe, start)
+    check_apart(out, data, teacher, unlabeled, wish.recipe, start, wish.work)
     steps,target = wish.plan()
     rows = _rows(data, teacher, common, settings, unlabeled)
     from distil_nb.compress import check_reached, compress
     from distil_nb.recipes import add_page
     record = compress(teacher, rows, out, steps, target, settings, wish.budget,
-        _how(common, out), say, start)
+        _how(common, out), say, start, wish.work)
     verdict = add_page(out, teacher, rows, data)['verdict']
     if common.as_json: print(json.dumps(record | dict(out=str(out), verdict=verdict)))
     else: tell_steps(record, verdict, out)
