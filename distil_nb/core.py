@@ -199,11 +199,19 @@ def _quiet_datasets():
         if not off: datasets.enable_progress_bars()
 
 # %% ../nbs/00_core.ipynb #99a4c99f
+_quieted = []  # blocks that are open
+
 @contextmanager
 def quiet():
     """No remarks or loading bars of transformers and datasets inside the block; download bars stay
-    on a terminal."""
-    with _quiet_datasets(), _quiet_transformers(): yield
+    on a terminal. Inside another such block it does nothing, and costs nothing."""
+    if _quieted:
+        yield
+        return
+    _quieted.append(True)
+    try:
+        with _quiet_datasets(), _quiet_transformers(): yield
+    finally: _quieted.pop()
 
 # %% ../nbs/00_core.ipynb #ed873cb6
 @cache

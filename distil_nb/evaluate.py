@@ -45,16 +45,19 @@ def latencies(
     texts:list,  # Real ones, or pairs: batches are cut from them in the order given
     batch_size:int=1,  # Texts at a time
     repeats:int=30,  # Timed calls of each
-    warmup:int=3,  # Calls of each before that
+    warmup:int=3,  # Calls of each before that; one before each later turn
+    turn:int=5,  # Timed calls of one model before the next one's
 )->dict[str,dict]:  # By name, in milliseconds: `median` and `p95`
     "Time of one call of each model, taken in turns: what slows the machine down slows all alike."
     times = {name: [] for name in forms}
-    for i in range(-warmup, repeats):
-        batch = [texts[(i*batch_size + j)%len(texts)] for j in range(batch_size)]
-        for name,classify in forms.items(): times[name].append(_timed(classify, batch))
-    counted = {name: o[warmup:] for name,o in times.items()}
+    def batch(i): return [texts[(i*batch_size + j)%len(texts)] for j in range(batch_size)]
+    for first in range(0, repeats, turn):
+        numbers = range(first - (1 if first else warmup), min(first + turn, repeats))
+        for name,classify in forms.items():
+            ms = [_timed(classify, batch(i)) for i in numbers]
+            times[name] += ms[first - numbers[0]:]
     return {name: dict(median=float(np.median(o)), p95=float(np.quantile(o, .95)))
-        for name,o in counted.items()}
+        for name,o in times.items()}
 
 # %% ../nbs/15_evaluate.ipynb #e74d6c3b
 def latency(
@@ -65,7 +68,7 @@ def latency(
     warmup:int=3,  # Calls before that
 )->dict:  # Milliseconds: `median` and `p95`
     "Time of one call of one model; models that are compared belong into `latencies`."
-    return latencies({'': classify}, texts, batch_size, repeats, warmup)['']
+    return latencies({'': classify}, texts, batch_size, repeats, warmup, turn=repeats)['']
 
 # %% ../nbs/15_evaluate.ipynb #d0245749
 # products of small numbers, as Linux spells them on x86 and ARM

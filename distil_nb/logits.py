@@ -236,7 +236,8 @@ def classifier(
     if hasattr(model, 'text_logits'): return model.text_logits
     limit = max_tokens(model, tokenizer)
     def classify(texts:list)->np.ndarray:  # any number of texts or pairs; `(rows, classes)`
-        encoded = encode(texts, tokenizer, limit)
-        _tell_cut(model, tokenizer, texts, _lengths(encoded), limit)
-        return batched_logits(model, tokenizer, encoded, batch_size, shortcut=shortcut)
+        with quiet():  # once: the blocks inside find it quiet
+            encoded = encode(texts, tokenizer, limit)
+            _tell_cut(model, tokenizer, texts, _lengths(encoded), limit)
+            return batched_logits(model, tokenizer, encoded, batch_size, shortcut=shortcut)
     return classify
