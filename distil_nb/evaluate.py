@@ -164,12 +164,10 @@ def contender(
     model:PreTrainedModel,  # Classifier
     tokenizer:PreTrainedTokenizerBase,  # Its own
     size:int|None=None,  # Bytes on disk; those in memory if it is not stored
-    shortcut:bool=True,  # As `classifier` takes it
 )->dict:  # `classify`, `parameters`, `size` and `problem`
     "What `measure` wants to know of a transformer."
-    return dict(classify=classifier(model, tokenizer, shortcut=shortcut),
-        parameters=model.num_parameters(), size=size or bytes_in_memory(model),
-        problem=problem_of(model.config))
+    return dict(classify=classifier(model, tokenizer), parameters=model.num_parameters(),
+        size=size or bytes_in_memory(model), problem=problem_of(model.config))
 
 def measure_checkpoint(
     name:str,  # Of the model, in tables
@@ -177,11 +175,10 @@ def measure_checkpoint(
     tokenizer:PreTrainedTokenizerBase,  # Its own
     rows:Dataset,  # Columns `text` and `labels`
     size:int|None=None,  # Bytes on disk; those in memory if it is not stored
-    shortcut:bool=True,  # As `classifier` takes it
     **options,  # For `measure`
 )->dict:  # As `measure`
     "Measure a transformer."
-    return measure(name, rows=rows, **contender(model, tokenizer, size, shortcut), **options)
+    return measure(name, rows=rows, **contender(model, tokenizer, size), **options)
 
 # %% ../nbs/15_evaluate.ipynb #af9d45b7
 def measure_together(

@@ -230,7 +230,7 @@ def classifier(
     model:PreTrainedModel,  # Any sequence classifier
     tokenizer:PreTrainedTokenizerBase,  # Its own
     batch_size:int=32,  # Rows at a time
-    shortcut:bool=True,  # As `batched_logits` takes it; False beside a file of ONNX, which has none
+    shortcut:bool=True,  # As `batched_logits` takes it
 )->Classifier:  # Function from texts to logits
     "A model and its tokenizer as one function; one with `text_logits` is such a function."
     if hasattr(model, 'text_logits'): return model.text_logits

@@ -146,7 +146,7 @@ def add_to_book(
     cells run, else on the first 450."""
     rows = few_held_out(load_data('sample'), 10_000 if RUN_SLOW else 450)['test']
     both,sizes = {'teacher': load_checkpoint('sample')} | made,sizes or {}
-    forms = {k: contender(*v, sizes.get(k), shortcut=False) for k,v in both.items()}
+    forms = {k: contender(*v, sizes.get(k)) for k,v in both.items()}
     how = dict(data='sample', beside='teacher', repeats=30 if RUN_SLOW else 3)
     found = measure_together(forms, rows, **how)
     return keep_rows([o for o in found if o['name'] in made])

@@ -132,11 +132,9 @@ def measured(
     memory:int=256,  # Texts that are asked while memory is watched; 0: it is not
     **where,  # `data` and `split`
 )->tuple[list[dict],dict[str,np.ndarray]]:  # Results as `measure` gives them; logits by name
-    """Ask and time all models, in turns and with equal work: without the shortcut of *From texts to
-    logits* where one of them has none. `memory_mb` is what answering takes beyond the model."""
+    "Ask and time all models, in turns. `memory_mb` is what answering takes beyond the model."
     places = {k: Path(locate(o)) for k,o in models.items()}
-    alike = all(isinstance(o, torch.nn.Module) for o,_ in made.values())
-    forms = {k: contender(*o, bytes_on_disk(places[k]) if places[k].is_dir() else None, alike)
+    forms = {k: contender(*o, bytes_on_disk(places[k]) if places[k].is_dir() else None)
         | dict(logits=split_logits(*o, rows)) for k,o in made.items()}
     found = measure_together(forms, rows, repeats=repeats, **where)
     for o in found:
