@@ -357,7 +357,7 @@ def __call__(self:OnnxModel,
     return SequenceClassifierOutput(logits=torch.from_numpy(logits))
 
 # %% ../nbs/44_export.ipynb #e557b3c9
-_TOLERANCES = {OnnxDynamicLinear: .3, OnnxStaticLinear: .1, OnnxBlockLinear: .1}  # share of a logit
+_TOLERANCES = {OnnxDynamicLinear: .3, OnnxStaticLinear: .1, OnnxBlockLinear: .3}  # share of a logit
 
 @torch.inference_mode()
 def check_graph_answers(
