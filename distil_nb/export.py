@@ -86,7 +86,6 @@ def _block(layer:QuantizedLinear)->int:
     columns = layer.codes.shape[1]
     return min(128, columns & -columns)  # the largest power of two that divides a row
 
-# %% ../nbs/44_export.ipynb #4ff713da
 class OnnxBlockLinear(_Codes):
     "Weights of 8, 4 or 2 bits, floats as activations."
     def __init__(self, layer:QuantizedLinear):  # In groups, or in rows that a block divides
@@ -180,6 +179,7 @@ def _to_onnx(model:nn.Module, example:tuple, inputs:dict[str,dict], output:str, 
             o.metadata_props.clear()  # where on this machine each line of code is
         program.save(path, external_data=False)
 
+# %% ../nbs/44_export.ipynb #07a56c9b
 @cache
 def _saturates()->bool:
     "Does ONNX Runtime lose parts of sums of products of codes on this processor?"
@@ -196,6 +196,7 @@ def _saturates()->bool:
     sums, = session.run(None, dict(x=np.full((4, 64), 255, np.uint8)))
     return bool((sums != 255*127*64).any())
 
+# %% ../nbs/44_export.ipynb #06235264
 _SLOWER = ['SkipLayerNormFusion']  # sum and norm in one take longer than one after the other
 
 def _session(path:Path, threads:int, without:list=_SLOWER):
@@ -319,7 +320,6 @@ def _told(folder:Path)->dict:
             raise CompressionError(f'{path}: {name} is {str(value)[:100]!r}', 'mend or remove it')
     return told
 
-# %% ../nbs/44_export.ipynb #dcc9b162
 class OnnxModel(FixedModel):
     "An ONNX classifier that is called like a model of transformers."
     def __init__(self,
