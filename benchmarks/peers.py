@@ -220,8 +220,11 @@ def to_openvino(model, tokenizer, out:Path, change:Callable):
 def calibration(job, tokenizer, rows, names:list[str]):
     "Rows for NNCF, one at a time."
     import nncf
-    def one(o): return {k: encoded(tokenizer, [o['text']], 'np')[k] for k in names}
-    return nncf.Dataset(rows, one)
+    return nncf.Dataset(rows, lambda o: one_of(o, tokenizer, names))
+
+def one_of(row:dict, tokenizer, names:list[str])->dict:
+    "Inputs of a graph for one row."
+    return {k: encoded(tokenizer, [row['text']], 'np')[k] for k in names}
 
 def static_int8(job, tokenizer):
     "NNCF, 300 training texts."
@@ -243,7 +246,7 @@ def _(job, out):
     few,held = job.rows['train'].select(range(min(300, len(job.rows['train'])))),job.rows['validation']
     def change(graph):
         names = [o.any_name for o in graph.inputs]
-        def accuracy(compiled, batches): return float(np.mean([compiled(o)[0].argmax(-1)[0] == label for o,label in zip(batches, column(held, 'labels'))]))
+        def accuracy(compiled, rows): return float(np.mean([compiled(one_of(o, tokenizer, names))[0].argmax(-1)[0] == o['labels'] for o in rows]))  # rows as they are: NNCF gives them so
         return nncf.quantize_with_accuracy_control(graph, calibration(job, tokenizer, few, names), calibration(job, tokenizer, held, names), accuracy, max_drop=.005, model_type=nncf.ModelType.TRANSFORMER)
     to_openvino(model, tokenizer, out, change)
 
