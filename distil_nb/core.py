@@ -34,8 +34,10 @@ RUN_SLOW = bool(os.environ.get('DISTIL_NB_SLOW'))
 
 # %% ../nbs/00_core.ipynb #d377b834
 def passive_threads():
-    "Let waiting threads sleep (`OMP_WAIT_POLICY=passive`); call it before PyTorch is imported."
+    """Let waiting threads sleep, and let oneDNN keep few of the products that it compiles, one for
+    each shape of a batch; call it before PyTorch is imported. What the user has set stays."""
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+    os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '64')
 
 # %% ../nbs/00_core.ipynb #3cfb7d6e
 def one_line(
