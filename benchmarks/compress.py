@@ -20,7 +20,7 @@ from common import earlier, numbers, parser, with_models
 from distil_nb.checkpoints import load_checkpoint
 from distil_nb.commands import Columns, load_rows
 from distil_nb.compare import bootstrap_difference
-from distil_nb.compress import Candidate, Search, Target, candidates, compress, corners, fit_sum, probe, shaped, spread, sum_of, SCHEMES
+from distil_nb.compress import Candidate, Search, Target, compress, corners, probe, shaped, spread, SCHEMES
 from distil_nb.data import texts_of
 from distil_nb.distillation import data_for
 from distil_nb.evaluate import classifier, latencies, machine, split_logits
@@ -69,14 +69,14 @@ def confirmed(a, out:Path)->dict:
 
 def foretelling(a, rows, teacher:tuple)->dict:
     "Ten candidates between the corners, five of each scheme: milliseconds for one text."
-    looked = Search(Job(a.teacher, rows), *teacher, Target(max_ms=1.), Path(a.work), float('inf'), print)
-    found = []
-    for scheme in SCHEMES:
-        ends = corners(looked.depth, looked.cut, scheme)
-        between = spread([o for o in candidates(looked.depth, looked.cut) if o.scheme == scheme and o not in ends], 5)
-        terms = fit_sum(probe(*looked.small, ends, looked.cut, looked.texts), 'ms')
-        for one,got in zip(between, probe(*looked.small, between, looked.cut, looked.texts)):
-            found.append(dict(name=one.name(), foretold_ms=sum_of(terms, one), ms=got['ms']))
+    work = Path(a.work)/'foretold'
+    work.mkdir(parents=True, exist_ok=True)
+    looked = Search(Job(a.teacher, rows), *teacher, Target(max_ms=1.), work, float('inf'), print)
+    known = {o['one']: o['ms'] for o in looked.foretold()}
+    ends = [o for scheme in SCHEMES for o in corners(looked.depth, looked.cut, scheme)]
+    between = [o for scheme in SCHEMES for o in spread([o for o in known if o.scheme == scheme and o not in ends], 5)]
+    got = probe(*looked.small, between, looked.cut, looked.texts)
+    found = [dict(name=one.name(), foretold_ms=known[one], ms=o['ms']) for one,o in zip(between, got)]
     return dict(candidates=found, within_20_percent=sum(abs(o['foretold_ms']/o['ms'] - 1) <= .2 for o in found))
 
 def story(a, rows, tokenizer)->dict:

@@ -175,9 +175,10 @@ def probe(
     repeats:int=40,  # Timed calls of each
 )->list[dict]:  # `layers`, `share`, `scheme`, `mb`, `ms`, `p95`
     "Export models of these shapes and measure them, in turns."
+    table = table_bits(model)
     with tempfile.TemporaryDirectory() as tmp:
         for i,one in enumerate(shapes):
-            scheme = scheme_named(one.scheme, **table_bits(model))
+            scheme = scheme_named(one.scheme, **table)
             small = quantize(shaped(model, tokenizer, one, cut), scheme)
             export_onnx(small, tokenizer, f'{tmp}/{i}')
         forms = {i: classifier(*load_checkpoint(f'{tmp}/{i}')) for i in range(len(shapes))}

@@ -193,8 +193,8 @@ def check_parts(
     w,c,bits = config.width,config.num_labels,-(-(config.vocab_size + config.buckets)//8)
     rows = int(np.unpackbits(parts['used'].numpy()).sum()) if 'used' in parts else 0
     wanted = {'codes': (rows, w*config.bits//8), 'scale': (rows,), 'used': (bits,),
-        'norm.weight': (w,), 'norm.bias': (w,), 'hidden.weight': (w, w), 'hidden.bias': (w,), 'out.weight': (c, w),
-        'out.bias': (c,)}
+        'norm.weight': (w,), 'norm.bias': (w,), 'hidden.weight': (w, w), 'hidden.bias': (w,),
+        'out.weight': (c, w), 'out.bias': (c,)}
     kinds = dict(codes=torch.int8 if config.bits == 8 else torch.uint8, used=torch.uint8,
         scale=torch.float16)
     wanted = {k: f'{kinds.get(k, torch.float32)} {v}' for k,v in wanted.items()}
