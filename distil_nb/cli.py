@@ -152,18 +152,15 @@ def word_given(
     option = next((o for o in args[:-1] if f"'{o}'" in error.format_message()), None)
     return f' (given: {args[args.index(option) + 1]!r})' if option else ''
 
-# %% ../nbs/50_cli.ipynb #18a5d796
+# %% ../nbs/50_cli.ipynb #7231507f
 @contextmanager
-def deaf(
-    args:list[str],  # Words of the command line
-):
+def deaf(args:list[str]):  # Words of the command line
     "An empty standard input inside the block, unless `-` is among the words."
     kept = sys.stdin
     if '-' not in args: sys.stdin = io.StringIO()
     try: yield
     finally: sys.stdin = kept
 
-# %% ../nbs/50_cli.ipynb #7231507f
 _STOPPED = 'stopped; a command that trains goes on after the last finished epoch with --resume'
 
 def main(
