@@ -53,6 +53,13 @@ def test_settings_name_files_that_are_there():
         assert (NBS/path).is_file(), path
     assert any(o['href'] == REPOSITORY for o in SETTINGS['website']['navbar']['tools'])
 
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda o: o.stem)
+def test_a_reader_needs_no_repository(notebook):
+    "On Colab there is none: what lies outside a notebook's folder is asked for first."
+    for cell in cells(notebook):
+        if cell['cell_type'] != 'code' or not re.search(r"Path\('\.\.['/]", source(cell)): continue
+        assert '.exists()' in source(cell), source(cell)[:200]
+
 def test_sidebar_holds_every_notebook_once():
     "In the order to read in; titles come from the notebooks, and hold no number."
     listed = re.findall(r'- (\S+\.ipynb)', (NBS/'sidebar.yml').read_text())

@@ -36,7 +36,7 @@ def readme_files():
         for output in cell.get('outputs', []):
             if 'text/html' in output.get('data', {}): output.data.pop('text/plain', None)
     text,resources = MarkdownExporter().from_notebook_node(nb, resources=dict(output_files_dir='nbs/images'))
-    text = re.sub(r'<style.*?</style>\n?|<div>\n?|</div>\n?', '', text, flags=re.S)
+    text = re.sub(r'<style.*?</style>\n?|<div[^>]*>\n?|</div>\n?', '', text, flags=re.S)
     text = re.sub(r'\]\(([\w/]+)\.ipynb\)', lambda m: f']({page(m[1])})', text)  # whole addresses: the package index has no folders
     for alt in alts: text = text.replace('![png](', f'![{alt}](', 1)
     text = re.sub(r'\]\((nbs/images/)', rf']({PICTURES}\1', text)
