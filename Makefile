@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: demo test slow alone lab docs browser bench prepare outputs mutants teacher
+.PHONY: demo test slow alone stale lab lab-all docs browser bench prepare outputs mutants teacher
 .DEFAULT_GOAL := demo
 
 # The stamp is written last, so an interrupted installation is not taken for a finished one.
@@ -25,6 +25,9 @@ slow: .venv/ready  ## tests of further kinds, of language models, of hostile fil
 
 alone: .venv/ready  ## each notebook from the wheel, in an empty folder, without the repository
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m alone --durations 0
+
+stale: .venv/ready  ## are the stored outputs those of the code? the fast cells are run again and compared
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python tools/stale.py
 
 lab: .venv/ready  ## JupyterLab on the chapters
 	$(BIN)/jupyter lab --notebook-dir nbs
@@ -50,7 +53,10 @@ docs: .venv/ready  ## the site, in _docs (needs Quarto)
 	touch $@
 
 browser: .venv/ready .browser/ready  ## every page in headless Chromium (Debian: apt install chromium npm); BROWSER_SHOTS=DIR keeps pictures
-	OMP_NUM_THREADS=1 $(BIN)/pytest -v tests/test_browser.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -v tests/test_browser.py tests/test_lab.py
+
+lab-all: .venv/ready .browser/ready  ## Run All of every notebook in JupyterLab, in headless Chromium (an hour)
+	OMP_NUM_THREADS=1 LAB=all $(BIN)/pytest -v tests/test_lab.py
 
 bench: .venv/ready  ## speed beside what a user would pick instead
 	$(BIN)/python benchmarks/speed.py

@@ -173,3 +173,14 @@ def test_source_distribution_builds_a_wheel(tmp_path):
         assert done.returncode == 0 and 'train-teacher' in done.stdout, done.stderr
         where = subprocess.run([sys.executable, '-c', 'import distil_nb.distillation as o; print(o.__file__)'], cwd=tmp_path, env=env, capture_output=True, text=True)
         assert where.stdout.startswith(str(place)), where.stdout + where.stderr
+
+def test_what_is_stale_is_found():
+    "Words, figures, pictures; and only the words where a cell says that its figures hang on the machine."
+    from stale import difference
+    same = ('  loss   0.5000\n  rows  1,200', 1)
+    assert not difference(same, ('loss 0.5040\nrows 1,200', 1), False)
+    assert not difference(('± 0.2', 0), ('± 0.3', 0), False)  # one in the last digit
+    for text,pictures in (('loss 0.5060 rows 1,200', 1), ('loss 0.5000 rows 1,230', 1), ('loss 0.5000 row 1,200', 1), ('loss 0.5000', 1), (same[0], 0)):
+        assert difference(same, (text, pictures), False)
+    assert difference(('12 rows', 0), ('13 rows', 0), False) and not difference(('12 ms', 0), ('250 ms', 0), True)
+    assert difference(('12 ms', 0), ('12 s', 0), True) and not difference(('12 ms', 0), ('12 s', 0), 'words') and difference(('12 ms', 0), ('', 0), 'words')
