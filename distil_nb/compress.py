@@ -513,15 +513,19 @@ def compress(
     if start is not None and not steps: raise CompressionError(
         '--start needs steps to go on with', 'add --steps or --recipe')
     if not target.limits():
-        if not steps:
-            model,tokenizer,_ = given(teacher, None)
-            data = data_for(model, data)
-            steps = default_recipe(model, tokenizer, data, say)
+        if work is not None: raise CompressionError('--work keeps what a search tries',
+            'add --max-mb, --max-ms or --max-drop, or leave it out')
+        steps = steps or _steps_by_default(teacher, data, say)
         return follow_recipe(teacher, data, out, steps, settings, *how, say, start)
     if steps: raise CompressionError('both steps and a target were given', 'choose one')
     return search(teacher, data, out, target, settings, budget, how, say, work)
 
 # %% ../nbs/49_compress.ipynb #b11cee66
+def _steps_by_default(teacher, data, say)->list:
+    "Those of `default_recipe`."
+    model,tokenizer,_ = given(teacher, None)
+    return default_recipe(model, tokenizer, data_for(model, data), say)
+
 def check_reached(
     record:dict,  # From `compress`
     out:str|Path,  # Where the result is

@@ -2,10 +2,11 @@
 is stored: words exactly, figures to 1 % or to their last digit. Under `#| varies` a cell shows figures that hang on the machine (times, the end of a
 training), and the words count alone; under `#| varies words` these hang on it too, and it counts that there are some. Of a picture it counts that there is one.
 
-Usage: python tools/stale.py [NOTEBOOK …]     (`make stale` runs all; exit status 1 where something is stale)
+Usage: python tools/stale.py [--slow] [NOTEBOOK …]     (`make stale` runs all; exit status 1 where something is stale; with --slow the slow cells too)
 """
 import copy, os, re, sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from html import unescape
 from pathlib import Path
 
@@ -21,9 +22,9 @@ def directive(cell, name):
     found = re.search(rf'^#\|\s*{name}\b:?(.*)$', cell.source, re.M)
     return found and (found[1].strip() or True)
 
-def runs(cell):
-    "Is it code that the tests run?"
-    return cell.cell_type == 'code' and not any(directive(cell, o) for o in ('slow', 'notest')) and directive(cell, 'eval') != 'false'
+def runs(cell, slow):
+    "Is it code that the tests run? Or that a reader runs, if slow cells are wanted too?"
+    return cell.cell_type == 'code' and not (directive(cell, 'slow') and not slow) and not directive(cell, 'notest') and directive(cell, 'eval') != 'false'
 
 def untagged(html):
     "The words of a table: as text it is cut off where the window ends."
@@ -59,22 +60,23 @@ def difference(old, new, varies):
     apart = [(x, y) for x,y in zip(FIGURE.findall(a), FIGURE.findall(b)) if not close(x, y)]
     if apart: return ', '.join(f'{x} is now {y}' for x,y in apart[:6])
 
-def stale(path):
+def stale(path, slow):
     "Cells of a notebook that show something else than what is stored: `id: what`."
     stored = nbformat.read(path, as_version=4)
     made = copy.deepcopy(stored)
     for o in made.cells:
-        if o.cell_type == 'code' and not runs(o): o.source = ''
+        if o.cell_type == 'code' and not runs(o, slow): o.source = ''
     NotebookClient(made, timeout=3600, kernel_name='python3', resources=dict(metadata=dict(path=str(path.parent)))).execute()
-    found = {a.id: difference(shown(a), shown(b), directive(a, 'varies')) for a,b in zip(stored.cells, made.cells) if runs(a)}
+    found = {a.id: difference(shown(a), shown(b), directive(a, 'varies')) for a,b in zip(stored.cells, made.cells) if runs(a, slow)}
     return {k: v for k,v in found.items() if v}
 
 def main(names):
     os.environ.pop('DISTIL_NB_SLOW', None)
+    slow,names = '--slow' in names,[o for o in names if o != '--slow']
     paths = [NBS/o for o in names] or sorted([*NBS.glob('*.ipynb'), *NBS.glob('tutorials/*.ipynb')])
     wrong = 0
     with ThreadPoolExecutor(2) as pool:
-        for path,found in zip(paths, pool.map(stale, paths)):
+        for path,found in zip(paths, pool.map(partial(stale, slow=slow), paths)):
             for k,v in found.items(): print(f'{path.relative_to(NBS)} {k}: {v}', flush=True)
             wrong += len(found)
     print(f'{len(paths)} notebooks run, {wrong} cells stale')
