@@ -222,3 +222,15 @@ def test_names_lead_to_the_function(pages):
         assert '[`train`]' not in '\n'.join(map(markdown, pages[early]))
 
 NOTEBOOK_OF = {module(o): o.stem for o in CHAPTERS}
+
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda o: o.stem)
+def test_pictures_have_no_ground(notebook):
+    "They are read on light pages and on dark ones."
+    from base64 import b64decode
+    from io import BytesIO
+    from PIL import Image
+    for cell in cells(notebook):
+        for output in cell.get('outputs', []):
+            if picture := ''.join(output.get('data', {}).get('image/png', '')):
+                drawn = Image.open(BytesIO(b64decode(picture)))
+                assert drawn.mode == 'RGBA' and drawn.getpixel((0, 0))[3] == 0, source(cell)[:100]
