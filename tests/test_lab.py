@@ -70,7 +70,9 @@ def run_all(chromium, lab, path, name):
     page.set_default_timeout(120_000)
     page.goto(f'{lab}/lab/tree/{name}?reset')
     page.locator('.jp-Notebook .jp-Cell').first.wait_for()
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+    for _ in range(5):  # what it says of a kernel that has just come it may take back
+        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+        page.wait_for_timeout(1000)
     page.get_by_role('menuitem', name='Run', exact=True).click()
     page.get_by_role('menuitem', name='Run All Cells', exact=True).click()
     return page, finished(page, path)
