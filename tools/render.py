@@ -88,7 +88,7 @@ def option(cell, name):
 
 def body_of(cell):
     "A cell as Quarto shows it."
-    if cell.cell_type == 'raw' or option(cell, 'include') == 'false': return ''
+    if cell.cell_type == 'raw': return ''
     if cell.cell_type == 'markdown':
         text = cell.source
         for name,o in cell.get('attachments', {}).items():
