@@ -29,12 +29,14 @@ def soft_target_loss(
     student:Tensor,  # Logits `(rows, classes)`; gradients flow here
     teacher:Tensor,  # Logits, same shape, else `ValueError`; a constant
     temp:float=2.,  # Temperature, no unit; `<= 0` raises `ValueError`
-    reduction:str='mean',  # `mean` over the rows, or `none` for each row
+    reduction:str='mean',  # `mean` over the rows, or `none` for each; else `ValueError`
 )->Tensor:  # Nats, times `temp**2`
     """KL(teacher || student) of softened probabilities. Hinton et al. 2015 (arXiv 1503.02531),
     section 2."""
     _check_pair(student, teacher)
     if temp <= 0: raise ValueError(f'temperature must be > 0, got {temp}')
+    if reduction not in ('mean', 'none'):
+        raise ValueError(f'reduction must be mean or none, got {reduction}')
     log_q,log_p = (F.log_softmax(o/temp, -1) for o in (student, teacher.detach()))
     loss = F.kl_div(log_q, log_p, log_target=True, reduction='none').sum(-1) * temp**2
     return loss.mean() if reduction == 'mean' else loss
@@ -54,19 +56,20 @@ def check_mix(
 @patch
 def label_loss(self:Problem,
     student:Tensor,  # Logits `(rows, outputs)`
-    labels:Tensor,  # `(rows,)` classes or numbers, or `(rows, classes)` of 0 and 1
+    labels:Tensor,  # `(rows,)` classes or numbers, or `(rows, classes)` of 0, 1 and `NO_LABEL`
     weights:Tensor|None=None,  # From `class_weights`
 )->Tensor:  # Of each row; 0 where there is no label
     "What labels ask for."
     if isinstance(self, Regression):
-        off = (student.squeeze(-1) - labels.to(student.dtype))**2
-        return off.where(labels.isfinite(), torch.zeros_like(off))
+        guess = student.squeeze(-1)  # NaN must not reach the graph: 0*NaN is NaN on the way back
+        known = labels.to(student.dtype).where(labels.isfinite(), guess.detach())
+        return (guess - known)**2
     if isinstance(self, SingleLabel):
         return F.cross_entropy(student, labels, weights, ignore_index=NO_LABEL, reduction='none')
-    asked = labels[:, 0] != NO_LABEL
+    asked = labels != NO_LABEL
     loss = F.binary_cross_entropy_with_logits(student, labels.to(student.dtype).clamp_min(0),
-        pos_weight=weights, reduction='none').mean(-1)
-    return loss.where(asked, torch.zeros_like(loss))
+        pos_weight=weights, reduction='none')
+    return (loss*asked).sum(-1)/asked.sum(-1).clamp_min(1)
 
 # %% ../nbs/19_losses.ipynb #7e51aec2
 def coin_loss(
@@ -97,6 +100,7 @@ def soft_loss(self:Problem,
 @patch
 def class_weights(self:Problem,
     targets:np.ndarray,  # From `targets`, of the training rows
+    classes:int=0,  # How many there are, where the rows may lack the last ones
 )->Tensor:  # `(classes,)`, or of how much more a true answer counts than a false one
     "Weights under which all classes count the same, as scikit-learn balances them."
     if isinstance(self, Regression):
@@ -104,8 +108,8 @@ def class_weights(self:Problem,
     if isinstance(self, MultiLabel):
         true = targets.sum(0)
         return tensor((len(targets) - true)/true.clip(1), dtype=torch.float32)
-    counts = np.bincount(targets)
-    return tensor(len(targets)/(len(counts)*counts.clip(1)), dtype=torch.float32)
+    counts = np.bincount(targets, minlength=classes)
+    return tensor(len(targets)/((counts > 0).sum()*counts.clip(1)), dtype=torch.float32)
 
 # %% ../nbs/19_losses.ipynb #dcf3dc61
 def distillation_loss(

@@ -171,7 +171,8 @@ class Classification(Task):
         self.data,self.settings,self.weights = data,settings,None
         self.problem = problem_of_rows(data['train'])
         if settings.class_weights == 'balanced':
-            self.weights = self.problem.class_weights(self.problem.targets(data['train']))
+            targets,count = self.problem.targets(data['train']),count_classes(data['train'])
+            self.weights = self.problem.class_weights(targets, count)
         self.rows = training_rows(data, tokenizer, max_length, settings.alpha)
         super().__init__(tokenizer, rows_fingerprint(self.rows))
 
