@@ -50,14 +50,18 @@ def _piece(name:str, keep:list):
     _,i,pieces = fused(name)
     return lambda module, inputs, output: keep.append(output.chunk(pieces, -1)[i])
 
+def _attention(layer:nn.Module, row)->nn.Module:
+    "The part of a layer that has the heads."
+    return layer.get_submodule(fused(row.heads[0])[0].rpartition('.')[0])
+
 def _listen(layer:nn.Module, row, kind:str, found:dict)->list:
     "Hooks on one layer; what it computes is added to `found`."
     if kind == 'hidden': return [layer.register_forward_hook(lambda module, inputs, output:
         found['hidden'].append(output if isinstance(output, Tensor) else output[0]))]
     if kind == 'attention':
-        part = layer.get_submodule(fused(row.heads[0])[0].rpartition('.')[0])
-        return [part.register_forward_hook(lambda module, inputs, output: found['attention']
-            .append(output[1] if isinstance(output, tuple) and len(output) > 1 else None))]
+        return [_attention(layer, row).register_forward_hook(lambda module, inputs, output:
+            found['attention'].append(output[1] if isinstance(output, tuple) and len(output) > 1
+                else None))]
     return [layer.get_submodule(fused(o)[0]).register_forward_hook(_piece(o, found['relations'][i]))
         for i,o in enumerate(row.heads)]
 
@@ -181,6 +185,8 @@ def loss(self:Matched,
 )->Tensor:  # As `Classification` pays, and `weight` times `inner_loss`
     "Answers and what is behind them."
     tokens,kinds = inputs_in(part),self.match.kinds
+    if 'attention' in kinds:  # is handed out after dropout, and each 0 costs 87 nats
+        for o in layers_of(model): _attention(o, architecture_of(model)).eval()
     with inside(model, kinds) as ours: logits = model(**tokens).logits.float()
     self.teacher.to(logits.device)
     with torch.no_grad(), inside(self.teacher, kinds) as theirs: self.teacher.base_model(**tokens)
