@@ -22,7 +22,8 @@ from torch import Tensor
 from transformers import (GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel,
     PreTrainedTokenizerBase, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper)
 from .architectures import max_tokens
-from .lm import encode_prompt
+from .lm import encode_prompt, response_end
+from .logits import evaluating
 
 # %% ../nbs/39_generation.ipynb #d026d8de
 def _check_integers(how:object, *names:str):
@@ -110,7 +111,8 @@ def _how_to_write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase,
     new:int)->GenerationConfig:
     "Greedy, as far as transformers is concerned; stops where tokenizer or model say so."
     theirs = model.generation_config.eos_token_id
-    stops = {tokenizer.eos_token_id, *(theirs if isinstance(theirs, list) else [theirs])} - {None}
+    stops = {tokenizer.eos_token_id, response_end(tokenizer),
+        *(theirs if isinstance(theirs, list) else [theirs])} - {None}
     return GenerationConfig(max_new_tokens=new, do_sample=False, num_beams=1, repetition_penalty=1.,
         eos_token_id=sorted(stops), pad_token_id=tokenizer.pad_token_id)
 
@@ -138,10 +140,11 @@ def _write(model:PreTrainedModel, tokenizer:PreTrainedTokenizerBase, ids:list[li
     config = _how_to_write(model, tokenizer, sampling.max_new_tokens)
     tokens,mask = (o.to(model.device) for o in _left_padded(ids, tokenizer.pad_token_id))
     draw = LogitsProcessorList([Draw(sampling, seeds)] if sampling.temperature else [])
-    training = model.training
-    with quiet(): out = model.eval().generate(tokens, generation_config=config,
-        attention_mask=mask, logits_processor=draw)
-    model.train(training)
+    own,model.generation_config = model.generation_config,config  # else it fills what is not said
+    try:
+        with quiet(), evaluating(model): out = model.generate(tokens, generation_config=config,
+            attention_mask=mask, logits_processor=draw)
+    finally: model.generation_config = own
     return _read(tokenizer, out[:, tokens.shape[1]:].tolist(), config.eos_token_id)
 
 # %% ../nbs/39_generation.ipynb #1caaff99
@@ -171,5 +174,5 @@ def first_line(
     written:dict,  # From `generate`
 )->str|None:  # Without spaces around it; `None` if even this line was cut off
     "The first line of a response."
-    line,*more = written['response'].strip().split('\n')
+    line,*more = written['response'].lstrip().split('\n')
     return line.strip() if written['finished'] or more else None
