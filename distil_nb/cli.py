@@ -139,6 +139,8 @@ def fail(
     print(f'distil-nb: {one_line(str(message), 1000)}', file=sys.stderr)
     return status
 
+_STOPPED = 'stopped; a command that trains goes on after the last finished epoch with --resume'
+
 def say(text:str):  # One line of progress
     "Tell on standard error how things stand."
     say_notes()
@@ -161,8 +163,6 @@ def deaf(args:list[str]):  # Words of the command line
     try: yield
     finally: sys.stdin = kept
 
-_STOPPED = 'stopped; a command that trains goes on after the last finished epoch with --resume'
-
 def main(
     args:list[str]|None=None,  # Words of the command line; those of the process if not given
 )->int:  # Exit status
@@ -171,7 +171,8 @@ def main(
     passive_threads()
     try:
         with deaf(args), notes_wait():
-            return app(args or ['--help'], standalone_mode=False, prog_name='distil-nb') or 0
+            status = app(args or ['--help'], standalone_mode=False, prog_name='distil-nb') or 0
+        return fail(_STOPPED, 130) if status == 130 else status  # 130: what Typer makes of Ctrl-C
     except TyperException as e:
         said = one_line(e.format_message()).rstrip('.')
         return fail(f'{said}{word_given(e, args)}: see distil-nb --help')
