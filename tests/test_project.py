@@ -184,3 +184,20 @@ def test_what_is_stale_is_found():
         assert difference(same, (text, pictures), False)
     assert difference(('12 rows', 0), ('13 rows', 0), False) and not difference(('12 ms', 0), ('250 ms', 0), True)
     assert difference(('12 ms', 0), ('12 s', 0), True) and not difference(('12 ms', 0), ('12 s', 0), 'words') and difference(('12 ms', 0), ('', 0), 'words')
+
+@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda o: o.stem)
+def test_every_claim_has_a_cell_that_asserts_it(notebook):
+    import claims
+    name = str(notebook.relative_to(claims.NBS).with_suffix(''))
+    found = list(claims.faults(name, claims.notebooks([name])[name], claims.table().get(name, [])))
+    assert not found, '\n'.join(found)
+
+def test_a_claim_without_its_cell_is_found():
+    import claims, nbformat.v4 as v4
+    book = v4.new_notebook(cells=[v4.new_markdown_cell('# A\n\n> It holds.'), v4.new_code_cell('x = 1', id='shown'), v4.new_code_cell('assert x', id='proved'),
+        v4.new_markdown_cell('## Summary\n\nOne thing, `a.b`. Another\none.\n\n**Exercises.** (1) None.')])
+    assert claims.claims(book) == ['It holds.', 'One thing, `a.b`.', 'Another one.']
+    rows = [dict(text='It', cells=['proved']), dict(text='One thing', cells=['proved']), dict(text='Another', why='points elsewhere')]
+    assert not [*claims.faults('a', book, rows)]
+    for wrong in (rows[:2], [*rows, dict(text='A third', cells=['proved'])], [dict(text='It', cells=['shown']), *rows[1:]], [dict(text='It', cells=['gone']), *rows[1:]],
+                  [dict(text='It'), *rows[1:]]): assert len([*claims.faults('a', book, wrong)]) == 1

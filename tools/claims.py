@@ -12,10 +12,11 @@ NBS = ROOT/'nbs'
 TABLE = ROOT/'tests'/'claims.toml'
 ASSERTS = re.compile(r'\bassert\b|\b(test_\w+|expect_fail|assert_\w+|raises)\(')
 
-def notebooks():
-    "Each by its name, as the table calls it."
+def notebooks(names=()):
+    "Each by its name, as the table calls it; some, or all."
     found = [o for o in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts and not o.relative_to(NBS).parts[0].startswith('_')]
-    return {str(o.relative_to(NBS).with_suffix('')): nbformat.read(o, 4) for o in sorted(found)}
+    named = {str(o.relative_to(NBS).with_suffix('')): o for o in sorted(found)}
+    return {k: nbformat.read(named[k], 4) for k in names or named}
 
 def sentences(text):
     "Prose, sentence by sentence; a full stop within code, as in `a.b`, ends none."
@@ -56,8 +57,7 @@ def faults(name, book, rows):
 if __name__ == '__main__':
     rows = table()
     print('| notebook | claim | asserted in cell |\n|---|---|---|')
-    for name,book in notebooks().items():
-        if sys.argv[1:] and name not in sys.argv[1:]: continue
+    for name,book in notebooks(sys.argv[1:]).items():
         for o in rows.get(name, []):
             claim, = [c for c in claims(book) if c.startswith(o['text'])]
             print(f'| {name} | {claim} | {", ".join(o.get("cells", [])) or o["why"]} |'.replace('\n', ' '))
