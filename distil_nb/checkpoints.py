@@ -1,4 +1,4 @@
-"""A checkpoint is read from safetensors only, never half, never with its own code, and whatever it claims is held against its weights before anything is built.
+"""Weights of PyTorch are read from safetensors only, never half, never with code of their own, and the sizes that a checkpoint claims are held against them before anything is built.
 
 Docs: https://distil-nb.github.io/distil_nb/checkpoints.html.md"""
 

@@ -1,4 +1,4 @@
-"""Texts are read as they are written: what a file leaves open is found out from all of it and said; what does not fit is named with its line.
+"""Texts are read as they are written: what a file leaves open is found out from all of it; what does not fit is named with its line.
 
 Docs: https://distil-nb.github.io/distil_nb/files.html.md"""
 

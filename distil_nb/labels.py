@@ -1,4 +1,4 @@
-"""What is learned is decided by the labels, so they are read as what they are: one class, several classes, or a number; and classes go by their names.
+"""What is learned is decided by the labels, so what they are is said and not guessed: one class, several classes, or a number; and classes go by their names.
 
 Docs: https://distil-nb.github.io/distil_nb/labels.html.md"""
 

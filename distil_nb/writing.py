@@ -1,4 +1,4 @@
-"""A result is whole or absent: it is written beside its place and renamed at the end, and nothing that is not ours is ever replaced.
+"""A result is whole or absent: it is written beside its place and renamed at the end, and no folder with something in it that is not ours is ever replaced.
 
 Docs: https://distil-nb.github.io/distil_nb/writing.html.md"""
 
