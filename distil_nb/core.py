@@ -1,4 +1,4 @@
-"""Small things that every chapter leans on: one kind of error, one seed, one way to count, one set of settings.
+"""Small things that the chapters lean on: one kind of error, one seed, one way to count, one set of settings.
 
 Docs: https://distil-nb.github.io/distil_nb/core.html.md"""
 
@@ -132,11 +132,10 @@ def _check_integer(name:str, value):
 # %% ../nbs/00_core.ipynb #4e2bbc53
 def _check_number(name:str, value, least:float, most:float):
     "Refuse what is no number, or outside."
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise CompressionError(f'{name} must be a number, got {value!r}')
     rate = name in ('lr', 'head_lr')
-    if number and least <= value <= most and math.isfinite(value) and not (rate
-        and value == 0):
-        return
+    if least <= value <= most and math.isfinite(value) and not (rate and value == 0): return
     span = f'{least:g} or more' if most == math.inf else f'from {least:g} to {most:g}'
     if rate: span = 'above 0'
     raise CompressionError(f'{name} must be {span}, got {value!r}')
