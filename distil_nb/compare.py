@@ -89,7 +89,7 @@ def bootstrap_difference(
     dims = 1 if score is None else 2
     both = [o if o.ndim > dims else o[None] for o in map(np.asarray, (ours, theirs))]
     rows = {o.shape[1] for o in both} | ({len(labels)} if score else set())
-    if len(rows) != 1 or 0 in rows: 
+    if len(rows) != 1 or 0 in rows:
         raise ValueError(f'numbers of rows {sorted(rows)} in one comparison')
     if score is None:
         gain = both[0].mean(0, dtype=float) - both[1].mean(0, dtype=float)
