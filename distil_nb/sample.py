@@ -1,4 +1,4 @@
-"""Two grammars write safe and phishing URLs, as many as we like and hard enough to learn from.
+"""One grammar, with a table of tactics for each class, writes safe and phishing URLs: as many as we like, and no single trait tells them apart.
 
 Docs: https://distil-nb.github.io/distil_nb/sample.html.md"""
 
