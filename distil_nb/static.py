@@ -91,7 +91,7 @@ def _codes(
     table:Tensor,  # `(rows, width)`, floats
     bits:int=8,  # Of a code, 8 or 4
 )->tuple[Tensor,Tensor]:  # Integers of the same shape, and a 16-bit scale for each row
-    "Round each row to 255 steps of its own, or to 15."
+    "Round each row to 255 values of its own, or to 15."
     most = 2**(bits - 1) - 1
     least = torch.finfo(torch.float16).tiny
     scale = (table.abs().amax(-1)/most).clamp(min=least).half()
