@@ -1,4 +1,4 @@
-"""More than nine tenths of a batch padded to 512 is padding: batches of rows of similar length compute less than a tenth of the positions.
+"""More than nine tenths of a batch of URLs padded to 512 is padding: batches of rows of similar length compute less than a tenth of the positions.
 
 Docs: https://distil-nb.github.io/distil_nb/tokens.html.md"""
 
