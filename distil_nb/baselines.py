@@ -1,4 +1,4 @@
-"""A model is worth its training only beside the simplest things that work, on the same rows: the teacher is told apart from all that counts letters and words, and its own frozen base comes nearest.
+"""What a model's training was worth shows beside the simplest things that work, on the same rows: the teacher is told apart from all that counts letters and words, and its own frozen base comes nearest.
 
 Docs: https://distil-nb.github.io/distil_nb/baselines.html.md"""
 

@@ -1,4 +1,4 @@
-"""A head reads one vector, the first token's or the mean of all; which one a model reads is found out on the model, and a new head reads what its base was trained for.
+"""A head reads one vector, most often the first token's or the mean of all; which one a model reads is found out on the model, and a new head reads what its base was trained for.
 
 Docs: https://distil-nb.github.io/distil_nb/pooling.html.md"""
 
