@@ -1,4 +1,4 @@
-"""What can be done from a terminal can be done in Python in as many words: one function a step, a model or its path in, a model or a folder out.
+"""Rounding, cutting, zeros, measuring and predicting are one function each: a model or its path in, and the same result either way. What makes a smaller model returns it or writes a folder.
 
 Docs: https://distil-nb.github.io/distil_nb/commands.html.md"""
 
@@ -7,15 +7,15 @@ Docs: https://distil-nb.github.io/distil_nb/commands.html.md"""
 # %% auto #0
 __all__ = ['Columns', 'load_rows', 'problem_at', 'layer_numbers', 'check_apart', 'hand_over', 'planned_scheme',
            'check_quantizing', 'quantize_model', 'check_cuts', 'planned_zeros', 'prune_model', 'cut', 'sparsify_model',
-           'prune_and_recover', 'measure_model', 'predict_texts', 'named_models', 'report_models', 'demo_students',
-           'demo_results']
+           'prune_and_recover', 'rows_to_measure', 'measure_model', 'predict_texts', 'named_models', 'report_models',
+           'demo_students', 'demo_results']
 
 # %% ../nbs/47_commands.ipynb #2935ea61
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from .core import CompressionError, Settings
+from .core import CompressionError, Settings, note
 from .writing import check_target
 
 # %% ../nbs/47_commands.ipynb #d1ef22d9
@@ -330,23 +330,37 @@ def _as_model(model, rows):
     return check_classes(model, DatasetDict(train=rows))['train']
 
 # %% ../nbs/47_commands.ipynb #c8eccec6
+def rows_to_measure(
+    data,  # As for `load_split`
+    split:str|None=None,  # As for `load_split`
+    columns:Columns=Columns(),  # Where texts and labels are
+    seed:int=0,  # Of a split that has to be drawn
+)->tuple:  # Rows, and which they are
+    "What is measured; of a file that nobody splits, all, and that is said."
+    from distil_nb.data import load_split, measured_split
+    rows,found = load_split(data, split, seed=seed, **columns.how()),measured_split(data, split)
+    if split is None and found == 'all' and isinstance(data, (str, Path)):
+        note(f'{data} is measured whole; if a model was trained on it, --split test takes the rows '
+            'that training left out (--split all: as now)')
+    return rows, found
+
 def measure_model(
     model,  # Model, or path or name of a checkpoint
-    data='sample',  # As for `load_data`; a single file is measured whole
-    split:str='test',  # train, validation or test
+    data='sample',  # As for `load_data`
+    split:str|None=None,  # train, validation, test, or all of a file; see `rows_to_measure`
     columns:Columns=Columns(),  # Where texts and labels are
     seed:int=0,  # Of a split that has to be drawn
     tokenizer=None,  # Of a model object
 )->dict:  # Scores, size and latency
     "Measure a classifier."
     from distil_nb.checkpoints import given
-    from distil_nb.data import load_split
     from distil_nb.evaluate import measure_checkpoint
     from distil_nb.labels import problem_of
     size = _size(model)
     model,tokenizer,name = given(model, tokenizer)
     columns = replace(columns, problem=problem_of(model.config))
-    rows = _as_model(model, load_split(data, split, seed=seed, **columns.how()))
+    rows,split = rows_to_measure(data, split, columns, seed)
+    rows = _as_model(model, rows)
     told = data if isinstance(data, str) else str(data) if isinstance(data, Path) else 'given'
     return measure_checkpoint(Path(name).name, model, tokenizer, rows, size, data=told, split=split)
 
@@ -381,20 +395,19 @@ def named_models(
 # %% ../nbs/47_commands.ipynb #44ba7536
 def report_models(
     folders:list,  # Of checkpoints, or their names; the first is compared with, the last judged
-    data='sample',  # As for `load_data`; a single file is measured whole
+    data='sample',  # As for `load_data`
     out:str|Path|None=None,  # Folder to make, with `report.html` and `report.md`
-    split:str='test',  # train, validation or test
+    split:str|None=None,  # train, validation, test, or all of a file; see `rows_to_measure`
     columns:Columns=Columns(),  # Where texts and labels are
     seed:int=0,  # Of a split that has to be drawn
     overwrite:bool=False,  # Replace an existing report?
 )->dict:  # From `report_of`
     "Measure checkpoints on the same rows, and make a page of it."
-    from distil_nb.data import load_split
     from distil_nb.report import report_of, write_report
     if out is not None: check_target(out, overwrite)
     models = named_models(folders)
     columns = replace(columns, problem=problem_at(folders[0]))
-    rows = load_split(data, split, seed=seed, **columns.how())
+    rows,split = rows_to_measure(data, split, columns, seed)
     told = str(data) if isinstance(data, (str, Path)) else 'given'
     found = report_of(models, rows, told, split, told=dict(seed=seed))
     if out is not None: write_report(found, out, overwrite)
