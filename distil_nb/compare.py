@@ -224,10 +224,14 @@ def score_difference(
     ours,  # Logits `(rows, outputs)`
     theirs,  # Logits of the other model, same rows
 )->dict:  # As `bootstrap_difference`
-    "How much better the main score is, with a paired interval."
+    """How much better the main score is, with a paired interval. Where no row tells two classifiers
+    apart, it is that of the rule of three. Hanley & Lippman-Hand 1983."""
     if not isinstance(problem, SingleLabel):
         return bootstrap_difference(ours, theirs, problem.main_score_of, targets)
-    return bootstrap_difference(_right(targets, ours), _right(targets, theirs))
+    one,two = _right(targets, ours),_right(targets, theirs)
+    if (one != two).any(): return bootstrap_difference(one, two)
+    most = 100*min(3/len(one), 1)
+    return dict(points=0., low=-most, high=most)
 
 # %% ../nbs/16_compare.ipynb #c0000032
 def _against(problem:Problem, targets, ours, theirs)->dict:
