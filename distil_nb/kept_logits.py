@@ -1,4 +1,4 @@
-"""What a teacher thinks of every next token can be compared in three ways; its 64 likeliest tokens of 600 hold more than half of it in about a tenth of the room, and say how much is missing.
+"""A teacher's probabilities of the next token can be compared in three ways; its 64 likeliest tokens of 600 hold more than half of the probability in about a fifth of the bytes of all, and say how much is missing.
 
 Docs: https://distil-nb.github.io/distil_nb/kept_logits.html.md"""
 
@@ -91,7 +91,7 @@ def check_top_k(
     teacher:PreTrainedModel,  # Causal language model
 )->int:  # Size of its vocabulary
     "There must be a rest."
-    size = teacher.config.vocab_size
+    size = teacher.config.get_text_config().vocab_size  # of its text part, if it has several
     if 0 < k < size: return size
     raise CompressionError(f'top_k must be above 0 and below the {size} tokens of the vocabulary, '
         f'got {k}')
@@ -147,7 +147,7 @@ def _kept_name(teacher:PreTrainedModel, rows:list[dict], k:int, temperature:floa
 def _fill(folder:Path, teacher:PreTrainedModel, rows:list[dict], k:int, temperature:float,
     batch_size:int):
     "Take room for the numbers, and ask."
-    small = np.uint16 if teacher.config.vocab_size <= 2**16 else np.int32
+    small = np.uint16 if check_top_k(k, teacher) <= 2**16 else np.int32
     starts = np.cumsum([0] + [sum(label != NO_LABEL for label in o['labels'][1:]) for o in rows])
     np.save(folder/'starts.npy', starts)
     tokens = _reserve(folder/'tokens.npy', small, (int(starts[-1]), k))
