@@ -511,11 +511,12 @@ def write_made(
     "Write made texts and say what became of all."
     from distil_nb.synthesize import write_texts
     if not made:
-        raise CompressionError(f'nothing is left of {told["made"]} texts made',
+        raise CompressionError(f'nothing is left of {told["made"]} texts made '
+            f'({told["unfinished"]} more were unfinished)',
             'lower --confidence, raise --near, or give another --generator')
     write_texts(made, out, overwrite)
     if len(made) < count:
-        say(f'{len(made)} texts of {count}: the generator had nothing more to say that was new')
+        say(f'{len(made)} texts of {count}: what else was made was unfinished, known or left out')
     if as_json: return print(json.dumps(told | dict(written=len(made), out=out)))
     print(', '.join(f'{k.replace("_", " ")} {v}' for k,v in told.items()))
     print(f'{len(made)} texts written to {out}')

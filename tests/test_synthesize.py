@@ -16,7 +16,7 @@ def test_made_and_used(run, urls, tmp_path):
     status,said,err = run('synthesize', '--teacher', 'sample', '--data', urls, '--count', 40, '--out', out, '--json')
     assert status == 0, err
     made,told,data = [json.loads(o) for o in out.read_text().splitlines()],last_json(said),load_data(str(urls))
-    assert told['written'] == len(made) == 40 and told['made'] == told['kept'] + sum(told[o] for o in ('empty_or_long', 'copies', 'doubtful', 'too_many_of_a_class'))
+    assert told['written'] == len(made) == 40 and told['made'] == told['kept'] + sum(told[o] for o in ('empty_or_long', 'copies', 'doubtful', 'too_many_of_a_class', 'not_needed'))
     assert not {o['text'] for o in made} & {text for split in data.values() for text in split['text']}
     assert all(o['origin'].startswith('trained on') and o['asked'] in (0, 1) and abs(sum(o['probabilities']) - 1) < 1e-3 for o in made)
     refused(run, tmp_path, ['synthesize', '--teacher', 'sample', '--data', urls, '--count', 40, '--out', out], 'exists already')
