@@ -59,7 +59,7 @@ def small_lm(
     tokenizer:PreTrainedTokenizerBase,  # Says how many tokens there are
     width:int=128,  # Of the hidden states; a multiple of `2*heads`
     layers:int=4,  # How many
-    heads:int=4,  # Of attention; every two share keys and values
+    heads:int=4,  # Of attention, even; every two share keys and values
     context:int=256,  # Tokens that a text may have, at most
     seed:int=0,  # Of the weights
 )->PreTrainedModel:  # Random weights; embeddings serve as the head too
