@@ -1,4 +1,4 @@
-"""Many texts at once, and each is the one that its prompt would get alone.
+"""Many texts at once, and each is the one that its prompt would get alone: in 32-bit floats on a processor, to the letter.
 
 Docs: https://distil-nb.github.io/distil_nb/generation.html.md"""
 
@@ -61,7 +61,7 @@ def row_seeds(
     prompts:list[str],  # All of them, in order
     seed:int,  # Of the run
 )->list[int]:  # One a prompt; the second time a prompt comes it gets another
-    "Seeds that depend on the prompt alone."
+    "From the text of a prompt, how often it came before, and the seed of the run."
     seen,found = Counter(),[]
     for o in prompts:
         digest = hashlib.blake2b(f'{seed} {seen[o]} {o}'.encode(), digest_size=7).digest()
