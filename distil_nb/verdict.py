@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/verdict.html.md"""
 
 # %% auto #0
 __all__ = ['score_interval', 'share_interval', 'centred', 'f1_score_of', 'scores_of', 'check_alike', 'chosen_name', 'measured',
-           'amount', 'sentence', 'row_costs', 'disagreements', 'class_facts', 'compared', 'judged']
+           'amount', 'count_of', 'sentence', 'row_costs', 'disagreements', 'class_facts', 'report_row', 'judged']
 
 # %% ../nbs/45_verdict.ipynb #0fa9f259
 import re
@@ -18,6 +18,7 @@ from .core import CompressionError, one_line
 import numpy as np
 import torch
 from datasets import Dataset
+from scipy.stats import binomtest
 
 # %% ../nbs/45_verdict.ipynb #b52d2979
 from .checkpoints import locate
@@ -48,9 +49,9 @@ def score_interval(
 def share_interval(
     hits,  # `(rows,)` of truths
 )->dict:  # As `score_interval`, 0 to 1
-    "Bootstrap interval of a share of rows."
-    found = bootstrap_difference(np.asarray(hits, float), np.zeros(len(hits)))
-    return dict(value=found['points']/100, low=found['low']/100, high=found['high']/100)
+    "Interval of a share of rows, with a width also where it is 0 or 1. Wilson 1927."
+    low,high = binomtest(int(np.sum(hits)), len(hits)).proportion_ci(method='wilson')
+    return dict(value=float(np.mean(hits)), low=float(low), high=float(high))
 
 # %% ../nbs/45_verdict.ipynb #fcb27271
 def centred(
@@ -166,6 +167,13 @@ def _gains(ours:dict, theirs:dict)->str:
     return f'It takes {found}, and {a:.1f} ms for one text instead of {b:.1f} ({_times(a, b)}).'
 
 # %% ../nbs/45_verdict.ipynb #9822493d
+def count_of(
+    n:int,  # Rows
+    split:str,  # That they are of; `all` for none in particular
+)->str:
+    "How many of which."
+    return f'{n:,} rows' if split == 'all' else f'{n:,} {split} rows'
+
 def sentence(
     ours:dict,  # From `report_of`: one of its `rows`
     theirs:dict,  # The same of the teacher; the same object for a model alone
@@ -175,13 +183,13 @@ def sentence(
     "What the numbers allow to say of a model."
     (main,score),*_ = ours['scores'].items()
     words = f'{SHOWN[main][0].removesuffix(" %")} {amount(main, score["value"])}'
-    if ours is theirs: return (f'{ours["name"]} has {words} on {n:,} {split} rows (95 % interval '
+    if ours is theirs: return (f'{ours["name"]} has {words} on {count_of(n, split)} (95 % interval '
         f'{amount(main, score["low"])} to {amount(main, score["high"])}).')
     d,base = ours['difference'],amount(main, theirs['scores'][main]['value'])
     span = f'95 % interval {d["low"]:+.1f} to {d["high"]:+.1f}'
     said = (f'{abs(d["points"]):.1f} points {"better" if d["points"] > 0 else "worse"} ({span})'
         if d['told_apart'] else f'they cannot be told apart ({d["points"]:+.1f} points, {span})')
-    return (f'{ours["name"]} has {words} on {n:,} {split} rows, {theirs["name"]} {base}: {said}. '
+    return (f'{ours["name"]} has {words} on {count_of(n, split)}, {theirs["name"]} {base}: {said}. '
         f'{_gains(ours, theirs)}')
 
 # %% ../nbs/45_verdict.ipynb #f01df6e9
@@ -256,7 +264,7 @@ def class_facts(
     return dict(confused={k: _confused(o, names) for k,o in found.items()})
 
 # %% ../nbs/45_verdict.ipynb #e8968d3f
-def compared(
+def report_row(
     result:dict,  # From `measured`
     scores:dict,  # From `scores_of`
     told:dict,  # Its row of `comparison_table`
@@ -281,7 +289,7 @@ def _rows_compared(targets, results, logits, problems, teacher)->list[dict]:
     for o in results:
         theirs = None if (name := o['name']) == teacher else logits[teacher]
         scores = scores_of(problems[name], targets, logits[name], theirs)
-        found.append(compared(o, scores, table.loc[name], theirs is None))
+        found.append(report_row(o, scores, table.loc[name], theirs is None))
     return found
 
 # %% ../nbs/45_verdict.ipynb #6ae3852e

@@ -115,13 +115,14 @@ def test_push(tmp_path):
     "A checkpoint goes to the server in one call, and comes back from it byte for byte; a refusal is one line."
     folder = shutil.copytree(SAMPLE_TEACHER, tmp_path/'teacher')
     (folder/'README.md').write_text('---\nlibrary_name: transformers\n---\n# A card\n')
-    (folder/'.secret').write_text('mine')
+    kept = '.secret', 'record.json', 'report.html'  # they name folders here, and show rows
+    for name in kept: (folder/name).write_text('{}')
     env = dict(HF_HOME=str(tmp_path/'home'), RES_OPTIONS='timeout:1 attempts:1')
     with HubServer(taken=tmp_path/'taken') as hub:
         status,out,err = push(folder, 'me/teacher', HF_ENDPOINT=hub.url, **env)
         assert status == 0 and out.strip() == f'{hub.url}/me/teacher', err
         assert hub.made == {'me/teacher': True}
-        sent = {o.name: o.read_bytes() for o in folder.iterdir() if o.name != '.secret'}
+        sent = {o.name: o.read_bytes() for o in folder.iterdir() if o.name not in kept}
         assert {o.name: o.read_bytes() for o in (tmp_path/'taken'/'me'/'teacher').iterdir()} == sent
         status,out,err = finish(start('predict', 'me/teacher', 'http://paypal.com.example.net/login', HF_ENDPOINT=hub.url, **env))
         assert status == 0 and out.startswith('phishing'), err
