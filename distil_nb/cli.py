@@ -571,7 +571,7 @@ def evaluate_command(
     print(json.dumps(result) if as_json else results_table([result]).T.to_string())
 
 # %% ../nbs/50_cli.ipynb #ef30bb34
-@command('distil-nb report teacher student --data urls.csv --split test --out report', kinds=(Files,))
+@command('distil-nb report teacher student --data urls.csv --split test --out report', (), (Files,))
 def report_command(
     folders:list[str],  # Checkpoints: the first is compared with, the last is judged
     *,
