@@ -9,7 +9,6 @@ __all__ = ['mcnemar', 'paired_difference', 'bootstrap_difference', 'rows_needed'
            'reliability', 'expected_calibration_error', 'reliability_chart', 'score_difference', 'comparison_table']
 
 # %% ../nbs/16_compare.ipynb #c0000003
-from math import comb
 from typing import Callable
 
 import numpy as np
@@ -38,10 +37,11 @@ def mcnemar(
     theirs,  # Logits of the other model, same rows
 )->dict:  # `only_ours`, `only_theirs` (rows that one alone gets right), `p_value` (0 to 1)
     "Exact test whether two classifiers are equally often right. McNemar 1947."
+    from scipy.stats import binomtest
     one,two = _right(labels, ours),_right(labels, theirs)
     b,c = int((one & ~two).sum()),int((two & ~one).sum())
-    tail = sum(comb(b + c, k) for k in range(min(b, c) + 1))
-    return dict(only_ours=b, only_theirs=c, p_value=min(1., 2*tail/2**(b + c)))
+    p = float(binomtest(b, b + c).pvalue) if b + c else 1.
+    return dict(only_ours=b, only_theirs=c, p_value=p)
 
 # %% ../nbs/16_compare.ipynb #c0000008
 def paired_difference(
