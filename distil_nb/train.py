@@ -1,4 +1,4 @@
-"""One loop trains everything in this book; with the same seed it gives the same numbers to the last bit, also where it was stopped and taken up again.
+"""One loop trains every model of this package; on one processor the same seed gives the same numbers to the last bit, also where a run was stopped and taken up again.
 
 Docs: https://distil-nb.github.io/distil_nb/train.html.md"""
 
@@ -161,14 +161,14 @@ def _go_on(run:Run, folder:Path)->list[dict]:
 
 # %% ../nbs/24_train.ipynb #8edc4c85
 def _keep(run:Run, folder:Path, history:list[dict], resumable:bool):
-    "Write the best epoch so far, and the state."
+    "Write the epoch to keep so far, and the state."
     if best_epoch(history, run.settings.keep, run.task.rank) is history[-1]:
         save_state(folder/_BEST, run.model, None, history, run.name)
     if resumable: save_state(folder/_STATE, run.model, run.optimizer, history, run.name)
 
 # %% ../nbs/24_train.ipynb #0f702f1c
 def _kept(run:Run, folder:Path)->PreTrainedModel:
-    "The model of the best epoch, whole and on the CPU."
+    "The model of the epoch that is kept, whole and on the CPU."
     load_state(folder/_BEST, run.model, None, run.name)
     put_rows_back(run.model)
     run.model.new_weights = []  # they have learned
@@ -176,7 +176,7 @@ def _kept(run:Run, folder:Path)->PreTrainedModel:
 
 # %% ../nbs/24_train.ipynb #1d735e7d
 def _leave_checkpoint(e:LossNotFinite, run:Run, folder:Path, history:list[dict])->LossNotFinite:
-    "The error, with the way to the best epoch so far, which is written as a checkpoint."
+    "The error, with the way to the epoch to keep so far, which is written as a checkpoint."
     best = folder/'best'
     save_checkpoint(_kept(run, folder), run.task.tokenizer, best, history[-1], overwrite=True)
     return LossNotFinite(f'{e}; the last good checkpoint is {best}')
