@@ -10,7 +10,7 @@ __all__ = ['tensors_fingerprint', 'weights_fingerprint', 'save_state', 'read_sta
 
 # %% ../nbs/21_runs.ipynb #910d96fa
 import hashlib, json, math, shutil, sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -157,7 +157,9 @@ def _alone(work:Path)->Iterator[None]:
     try:
         with FileLock(lock, timeout=0):
             try: yield
-            finally: lock.unlink(missing_ok=True)
+            finally:
+                with suppress(PermissionError):  # Windows: filelock removes it by itself
+                    lock.unlink(missing_ok=True)
     except Timeout:
         raise CompressionError(f'another run is writing to {work}',
             'wait for it, or choose another --out')
@@ -171,7 +173,8 @@ def work_folder(
 )->Iterator[Path]:  # `out` with `.partial` behind its name
     "A place for a run's state; it stays if there is one and the run was not finished."
     work,group = Path(out).with_name(f'{Path(out).name}.partial'),processes()
-    if not group.is_main_process:  # the first of several processes takes care of the folder
+    # the first of several processes takes care of the folder; where it fails, torchrun ends the rest
+    if not group.is_main_process:
         group.wait_for_everyone()
         yield work
         return group.wait_for_everyone()
