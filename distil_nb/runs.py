@@ -173,7 +173,7 @@ def work_folder(
 )->Iterator[Path]:  # `out` with `.partial` behind its name
     "A place for a run's state; it stays if there is one and the run was not finished."
     work,group = Path(out).with_name(f'{Path(out).name}.partial'),processes()
-    # the first of several processes takes care of the folder; where it fails, torchrun ends the rest
+    # the first of several processes takes care of the folder; where it fails, torchrun ends all
     if not group.is_main_process:
         group.wait_for_everyone()
         yield work
