@@ -11,14 +11,13 @@ __all__ = ['HUB_TEACHER', 'SAMPLE_TEACHER', 'SAMPLE_STUDENT', 'locate', 'weight_
            'save_tokenizer', 'save_checkpoint', 'given', 'check_floats']
 
 # %% ../nbs/10_checkpoints.ipynb #fa05cd1a
-import copy, inspect, json, re
+import copy, inspect, json, math, re
 from functools import partial
 from importlib.util import find_spec
 from importlib.resources import files
 from pathlib import Path
 from typing import Callable
 
-# %% ../nbs/10_checkpoints.ipynb #1ea0dcfe
 # *core* comes before transformers: it keeps the imports quiet
 from .core import CompressionError, hub_answers, quiet, readable, registered
 from .labels import SingleLabel, problem_of
@@ -103,6 +102,21 @@ _NEURONS = ('intermediate_size', 'hidden_dim', 'n_inner', 'd_ff', 'd_inner', 'en
 _WIDTHS = ('num_labels', 'vocab_size', 'hidden_size', 'n_embd', 'dim', 'd_model', 'embedding_size',
     'num_attention_heads', 'n_heads', 'n_head', 'num_heads', 'num_key_value_heads', 'head_dim')
 
+# %% ../nbs/10_checkpoints.ipynb #fd1fe7bc
+# tables of positions, but those of images and sounds beside a text
+_POSITIONS = re.compile(r'^(?!.*(image|vision|visual|audio|speech)).*'
+    r'(position_embeddings?|embed_positions|wpe)\.weight$')
+
+def _limits(shapes:dict, changed:bool)->dict[str,int]:
+    "The most that each size of a configuration may be."
+    longest = max((max(o, default=1) for o in shapes.values()), default=2**20)
+    places = [max(o, default=1) for k,o in shapes.items() if _POSITIONS.search(k)]
+    limits = {**dict.fromkeys(_WIDTHS, longest),
+        **dict.fromkeys(_NEURONS, longest*(64 if changed else 1)),
+        **dict.fromkeys(_LAYERS, len(shapes) or 1000), 'type_vocab_size': longest}
+    return limits | dict.fromkeys(('max_position_embeddings', 'n_positions'),
+        max(places, default=2**24))
+
 # %% ../nbs/10_checkpoints.ipynb #62b83f27
 def check_claims(
     told:dict,  # A configuration, as read from JSON
@@ -111,19 +125,15 @@ def check_claims(
     changed:bool=False,  # May neurons have been cut out, so that the configuration knows of more?
 ):
     "Refuse sizes that are no sizes, and sizes that the weights do not have."
-    longest = max((max(o, default=1) for o in shapes.values()), default=2**20)
-    limits = {**dict.fromkeys(_WIDTHS, longest),
-        **dict.fromkeys(_NEURONS, longest*(64 if changed else 1)),
-              **dict.fromkeys(_LAYERS, len(shapes) or 1000),
-              'max_position_embeddings': 2**24, 'n_positions': 2**24, 'type_vocab_size': longest}
-    for name,most in limits.items():
-        value,least = told.get(name),0 if name == 'type_vocab_size' else 1
-        if value is None: continue
-        if type(value) is not int or not least <= value <= most:
-            raise CompressionError(
-                f'{where}/config.json: {name} is {value!r}, '
-                f'and the weights allow {least} to {most}',
-                'give the configuration that belongs to these weights')
+    for part,inner in told.items():  # of text, images, sound
+        if part.endswith('_config') and isinstance(inner, dict):
+            check_claims(inner, shapes, where, changed)
+    for name,most in _limits(shapes, changed).items():
+        said,least = told.get(name),0 if name == 'type_vocab_size' else 1
+        for value in said if isinstance(said, list) and name in _NEURONS else [said]:  # by layer
+            if value is None or type(value) is int and least <= value <= most: continue
+            raise CompressionError(f'{where}/config.json: {name} is {value!r}, and the weights '
+                f'allow {least} to {most}', 'give the configuration that belongs to these weights')
     names = told.get('id2label')
     if names is None: return
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
@@ -253,6 +263,19 @@ def repeat_changes(
         note_change(small, change['kind'], {k: v for k,v in change.items() if k != 'kind'})
 
 # %% ../nbs/10_checkpoints.ipynb #25e32caf
+def _empty(config, auto)->PreTrainedModel:
+    "A model of a configuration, its weights not yet filled in."
+    return auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
+
+def _check_room(config, auto, name:str):
+    "Refuse a model of far more numbers than its weights have, before it takes any memory."
+    with quiet(), torch.device('meta'): model = _empty(copy.deepcopy(config), auto)
+    asked = sum(o.numel() for o in (*model.parameters(), *model.buffers()))
+    held = sum(map(math.prod, weight_shapes(name).values()))
+    if held and asked > max(64*held, 2**26): raise CompressionError(
+        f'{Path(name).name}/config.json asks for {asked:,} numbers, and the weights have {held:,}',
+        'give the configuration that belongs to these weights')
+
 def _rebuilt(folder:Path, config)->tuple[PreTrainedModel,list[dict]]:
     "A model in the shape that `compression.json` tells, weights not yet filled in; its changes."
     changes = json.loads((folder/'compression.json').read_text(encoding='utf-8'))['changes']
@@ -261,7 +284,8 @@ def _rebuilt(folder:Path, config)->tuple[PreTrainedModel,list[dict]]:
         raise CompressionError(f'{folder}/compression.json names the unknown change {unknown[0]!r}',
             'install the package that registers it, or the version of distil_nb that wrote it')
     auto = AutoModelForCausalLM if writes_text(config) else AutoModelForSequenceClassification
-    model = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    _check_room(config, auto, str(folder))
+    model = _empty(config, auto)
     for change in changes: _repeat(model, change, known[change['kind']])
     return model, changes
 
@@ -389,6 +413,7 @@ def check_weights(
 
 def _load_plain(name:str, where:str, config, auto, new_head:bool)->PreTrainedModel:
     "Load what plain `from_pretrained` reads; nothing may be made up but a head."
+    _check_room(config, auto, name)
     model,info = auto.from_pretrained(name, config=config, dtype=torch.float32,
         use_safetensors=True, trust_remote_code=False, ignore_mismatched_sizes=new_head,
         output_loading_info=True)
