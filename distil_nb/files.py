@@ -8,7 +8,7 @@ Docs: https://distil-nb.github.io/distil_nb/files.html.md"""
 __all__ = ['cache_folder', 'on_disk', 'settled', 'column', 'Reading', 'asked_reading']
 
 # %% ../nbs/03_files.ipynb #479fe2d2
-import atexit, bz2, codecs, csv, gzip, io, lzma, os, re, shutil, tempfile, uuid
+import atexit, bz2, codecs, csv, gzip, io, lzma, os, re, shutil, tempfile, time, uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -46,15 +46,33 @@ def cache_folder()->Path:  # Is there, and can be written
     except OSError as e: return _passing_folder(str(wanted), e.strerror or type(e).__name__)
 
 # %% ../nbs/03_files.ipynb #9a28ec03
+_LEFT = set()  # files that Windows keeps as long as they are mapped
+
+def _let_go():
+    "Remove the files that nothing maps any more."
+    for o in [*_LEFT]:
+        with suppress(OSError):
+            o.unlink(missing_ok=True)
+            _LEFT.discard(o)
+
+@cache
+def _sweep(folder:Path):
+    "Remove what earlier runs have left; what is written to, or mapped on Windows, stays."
+    for o in folder.glob('*.rows'):
+        with suppress(OSError):
+            if o.stat().st_mtime < time.time() - 86_400: o.unlink()
+
 def _mapped(batches:Iterator[pa.RecordBatch], schema:pa.Schema)->pa.Table:
     "Batches, written to a file that loses its name once it is mapped."
-    handle,name = tempfile.mkstemp(suffix='.rows', dir=cache_folder())
+    _sweep(folder := cache_folder())
+    handle,name = tempfile.mkstemp(suffix='.rows', dir=folder)
     try:
         with os.fdopen(handle, 'wb') as f, pa.ipc.new_stream(f, schema) as out:
             for o in batches: out.write_batch(o)
         return pa.ipc.open_stream(pa.memory_map(name)).read_all()
     finally:
-        with suppress(OSError): os.unlink(name)
+        _LEFT.add(Path(name))
+        _let_go()
 
 # %% ../nbs/03_files.ipynb #9412d6ff
 def on_disk(
@@ -175,17 +193,21 @@ def _unicode(head:bytes)->str|None:
     return 'utf-16-be' if even else 'utf-16-le'
 
 # %% ../nbs/03_files.ipynb #526eb950
-def _no_utf8(path:Path)->UnicodeDecodeError|None:
-    "The first thing in a file that is no UTF-8."
-    decoder = codecs.getincrementaldecoder('utf-8')()
+def _no_utf8(path:Path)->UnicodeError|None:
+    "The first thing in a file that is no UTF-8, or that stands for letters of another encoding."
+    decoder,last = codecs.getincrementaldecoder('utf-8')(),b''
     with _opened(path) as f:
         try:
-            while some := f.read(2**20): decoder.decode(some)
+            while some := f.read(2**20):
+                decoder.decode(some)
+                if some.isascii() and b'\x1b$' in last + some: return UnicodeError(
+                    'letters stand behind escapes, as in ISO-2022, such as iso2022_jp')
+                last = some[-1:]
             decoder.decode(b'', True)
         except UnicodeDecodeError as e: return e
 
 # %% ../nbs/03_files.ipynb #4a4cc20f
-_NO_LETTERS = re.compile(rb'[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\x81\x8d\x8f\x90\x9d]')
+_NO_LETTERS = re.compile(rb'[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\x81\x8d\x8f\x90\x9d]|\x1b\$')
 _UTF8 = re.compile(rb'[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}')
 _HIGH = re.compile(rb'[\x80-\xff]+')  # no ASCII; letters from \xc0 on
 
