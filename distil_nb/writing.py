@@ -34,7 +34,7 @@ def _foreign(folder:Path)->str:
     if not (folder/'record.json').exists():
         return next((o.name for o in sorted(folder.iterdir())), '')
     found = (o for o in folder.rglob('*') if o.is_symlink() or not o.is_dir())
-    found = sorted(str(o.relative_to(folder)) for o in found)
+    found = sorted(o.relative_to(folder).as_posix() for o in found)
     if (listed := _listed(folder)) is not None:
         return next((o for o in found if o not in listed), '')
     return next((o for o in found if not any(fnmatch(Path(o).name, p) for p in _OURS)), '')
@@ -68,7 +68,7 @@ def _list_files(folder:Path):
     record = folder/'record.json'
     if not record.is_file(): return
     told = json.loads(record.read_text(encoding='utf-8'))
-    files = sorted(str(o.relative_to(folder)) for o in folder.rglob('*') if o.is_file())
+    files = sorted(o.relative_to(folder).as_posix() for o in folder.rglob('*') if o.is_file())
     record.write_text(json.dumps(told | dict(files=files), indent=2, allow_nan=False) + '\n',
         encoding='utf-8')
 
