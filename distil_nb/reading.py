@@ -350,8 +350,10 @@ def read_rows(
 
 # %% ../nbs/04_reading.ipynb #0b514d38
 SPLITS = 'train', 'validation', 'test'
-SPLIT_WORDS = dict(train='train', validation='validation', valid='validation', val='validation',
-    dev='validation', test='test')
+SPLIT_WORDS = dict.fromkeys(('train', 'training'), 'train')
+SPLIT_WORDS |= dict.fromkeys(('validation', 'valid', 'val', 'dev', 'eval', 'evaluation'),
+    'validation')
+SPLIT_WORDS |= dict.fromkeys(('test', 'testing', 'holdout'), 'test')
 
 # %% ../nbs/04_reading.ipynb #6f3c21a4
 def _split_of(path:Path, folder:Path)->str|None:
@@ -391,7 +393,10 @@ def files_by_split(
 )->dict[str,list[Path]]:  # Files of each split that is there; all as `train` if none is named
     "Which files of a folder belong to which split."
     named = {o: _split_of(o, folder) for o in _data_files(folder)}
-    if not any(named.values()): named = dict.fromkeys(named, 'train')
+    if not any(named.values()):
+        named = dict.fromkeys(named, 'train')
+        if len(named) > 1: note(f'{folder}: read together, as their names say no split: '
+            f'{some_of(o.relative_to(folder) for o in named)}')
     if unread := [o.relative_to(folder) for o,s in named.items() if s is None]:
         tell(f'{folder}: not read, as their names say no split: {some_of(unread)}')
     found = {s: [o for o in named if named[o] == s] for s in SPLITS}
