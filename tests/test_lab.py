@@ -88,6 +88,7 @@ def test_run_all(chromium, lab, copy, notebook):
     "It ends without an error, writes nothing into the repository, and what the reader saves is the same notebook with other outputs."
     name = notebook.relative_to(NBS).as_posix()
     path = copy/'nbs'/name
+    git(copy, 'checkout', '--', '.')  # whatever the one before has left
     before,began = path.read_text(encoding='utf-8'),time.time()
     page,cells = run_all(chromium, lab, path, name)
     wrong = [(o['id'], r['ename'], r['evalue']) for o in cells for r in o['outputs'] if r['output_type'] == 'error']
@@ -100,7 +101,6 @@ def test_run_all(chromium, lab, copy, notebook):
     assert git(copy, 'status', '--porcelain').split() == ['M', f'nbs/{name}']
     subprocess.run([Path(sys.executable).with_name('nbdev-clean'), '--fname', path], cwd=copy/'nbs', check=True)
     assert without_outputs(path.read_text(encoding='utf-8')) == without_outputs(before)
-    git(copy, 'checkout', '--', '.')
 
 def looked_at(page):
     "The last table and the last chart are on the page and drawn."
