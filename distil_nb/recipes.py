@@ -166,6 +166,13 @@ STEPS = dict(distil=Distil, vocabulary=Vocabulary, prune=Prune, sparsify=Sparsif
     quantize=Quantize, export=Export)
 
 # %% ../nbs/48_recipes.ipynb #18afe57c
+def _word(text:str):
+    "A value as it is written on the command line."
+    for read in int, float, json.loads:
+        try: return read(text)
+        except ValueError: pass
+    return text
+
 def _fits(value, kind)->bool:
     "Is a value of the kind that a field is annotated with?"
     kinds = get_args(kind) or (kind,)
@@ -271,20 +278,23 @@ def read_recipe(
     return steps_of(said, str(path))
 
 # %% ../nbs/48_recipes.ipynb #e17513e4
-def _word(text:str):
-    "A value as it is written on the command line."
-    for read in int, float, json.loads:
-        try: return read(text)
-        except ValueError: pass
-    return text
+def _words(text:str)->list[list[str]]:
+    "The words of each step: quotation marks hold a value together, a backslash is a character."
+    read,parts = shlex.shlex(text, posix=True, punctuation_chars=';'),[[]]
+    read.whitespace_split,read.escape,read.commenters = True,'',''
+    try: words = [*read]
+    except ValueError as e: raise CompressionError(f'--steps: {e}', 'close it') from e
+    for o in words:
+        if set(o) == {';'}: parts.append([])
+        else: parts[-1].append(o)
+    return [o for o in parts if o]
 
 def worded_recipe(
     text:str,  # Such as `distil layers=[0,2,5]; vocabulary; quantize scheme=weight-int4; export`
 )->list:  # Steps
     "Read a recipe from a line of words."
     said = []
-    for part in filter(str.strip, text.split(';')):
-        name,*values = shlex.split(part)
+    for name,*values in _words(text):
         pairs = [o.partition('=') for o in values]
         if wrong := [o for o,(_,sign,_) in zip(values, pairs) if not sign]: raise CompressionError(
             f'--steps: {wrong[0]!r} is no value', 'write name=value, without spaces')
