@@ -230,7 +230,7 @@ def planned_zeros(
 # %% ../nbs/47_commands.ipynb #bef1f129
 def prune_model(
     model,  # In floats: model, or path or name of a checkpoint
-    data='sample',  # For the scores, as for `load_data`; a split `unlabeled` may join
+    data,  # For the scores, as for `load_data`; a split `unlabeled` may join
     out:str|Path|None=None,  # Folder to make
     layers:int=0,  # Layers to remove
     heads:float=0.,  # Share of the heads to remove
@@ -346,7 +346,7 @@ def rows_to_measure(
 
 def measure_model(
     model,  # Model, or path or name of a checkpoint
-    data='sample',  # As for `load_data`
+    data,  # As for `load_data`
     split:str|None=None,  # train, validation, test, or all of a file; see `rows_to_measure`
     columns:Columns=Columns(),  # Where texts and labels are
     seed:int=0,  # Of a split that has to be drawn
@@ -395,7 +395,7 @@ def named_models(
 # %% ../nbs/47_commands.ipynb #44ba7536
 def report_models(
     folders:list,  # Of checkpoints, or their names; the first is compared with, the last judged
-    data='sample',  # As for `load_data`
+    data,  # As for `load_data`
     out:str|Path|None=None,  # Folder to make, with `report.html` and `report.md`
     split:str|None=None,  # train, validation, test, or all of a file; see `rows_to_measure`
     columns:Columns=Columns(),  # Where texts and labels are
