@@ -307,7 +307,7 @@ def _draw_axes(ax, x:np.ndarray, y:np.ndarray, words:str, title:str):
     ax.xaxis.set_major_formatter('{x:g}')
 
 def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str]):
-    "Each dot's name beside it, with a line where it stands further off."
+    "Each dot's name beside it, with a line where it stands above or below."
     scale = ax.figure.dpi/72
     sizes = [(scale*a, scale*b) for a,b in map(_text_size, labels)]
     frame,whole = tuple(ax.get_window_extent().extents),ax.figure.transFigure
@@ -315,7 +315,7 @@ def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str]):
     for dot,box,text,colour in zip(points, _label_boxes(points, sizes, frame), labels, colours):
         near = np.clip(dot, box[:2], box[2:])
         ends = [share(o) for o in (dot, near)]  # of the figure: it may be saved in other sizes
-        if np.hypot(*(dot - near)) > 20*scale:
+        if near[1] != dot[1]:
             ax.annotate('', *ends, xycoords=whole, textcoords=whole,
                 arrowprops=dict(arrowstyle='-', color=colour, lw=.8))
         side = int(box[0] < dot[0]) + int(box[2] < dot[0])  # right of the dot, in line, left of it
@@ -348,7 +348,9 @@ def results_chart(
     first,names = results[0],[r['name'] for r in results]
     told = [f'{r["name"]}, {r["latency_ms"]["1"]:.1f} ms' if r['latency_ms'] else r['name']
         for r in results]
-    title = title or f'{first["data"]}, {first["split"]} split, {first["n"]} rows'
+    n = sorted({r['n'] for r in results})
+    rows = f'{n[0]:,}' if len(n) == 1 else f'{n[0]:,} to {n[-1]:,}'
+    title = title or f'{first["data"]}, {first["split"]} split, {rows} rows'
     x,y = np.array([[r['bytes_on_disk']/1e6, unit*r[main]] for r in results]).T
     with both_backgrounds():
         fig,ax = plt.subplots(figsize=(7.5, 4))
