@@ -22,12 +22,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 # %% ../nbs/22_teacher.ipynb #d6dddaad
 from .architectures import max_tokens
 from .checkpoints import check_floats, given
-from .evaluate import batched_logits
+from .evaluate import batched_logits, first_token_only, mixed
 from distil_nb.labels import (Regression, class_names, match_names, problem_of, problem_of_rows,
     with_labels)
 from .optimizer import chosen_precision
 from .runs import processes, weights_fingerprint
-from .tokens import (cached_map, code_fingerprint, fingerprint, tokenize,
+from .tokens import (cached_map, code_fingerprint, fingerprint, pad, tokenize,
     tokenizer_fingerprint)
 
 # %% ../nbs/22_teacher.ipynb #dde09022
@@ -38,9 +38,10 @@ def answers_name(
 )->str:  # 16 hexadecimal digits; others as soon as anything changes that decides an answer
     "Names the answers of a teacher."
     told = {k: v for k,v in teacher.config.to_dict().items() if k != '_name_or_path'}
+    code = code_fingerprint(batched_logits, pad, mixed, first_token_only)
     return fingerprint(weights_fingerprint(teacher), json.dumps(told, sort_keys=True, default=str),
         getattr(teacher, 'compression', []), tokenizer_fingerprint(tokenizer),
-        max_tokens(teacher, tokenizer), precision, code_fingerprint(batched_logits))
+        max_tokens(teacher, tokenizer), precision, torch.__version__, code)
 
 # %% ../nbs/22_teacher.ipynb #d9c3a269
 def _with_answers(rows:Dataset, label:Callable, name:str, tokenizer:PreTrainedTokenizerBase,
