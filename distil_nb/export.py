@@ -1,4 +1,4 @@
-"""Where a model is used there is rarely a PyTorch: one ONNX file, hundreds of megabytes less to install, and, for one text at a time, several times the speed on a processor with int8 instructions.
+"""Where a model is used, PyTorch is not needed: one ONNX file, hundreds of megabytes less to install, and, for one text at a time, several times the speed on a processor with int8 instructions.
 
 Docs: https://distil-nb.github.io/distil_nb/export.html.md"""
 
@@ -231,7 +231,7 @@ def _write_graph(twin:PreTrainedModel, names:list[str], path:Path):
     example = tuple(torch.ones(2, 7, dtype=torch.long) for _ in names)  # not one twice
     _to_onnx(_Logits(twin), example, dict.fromkeys(names, free), 'logits', path)
 
-# %% ../nbs/44_export.ipynb #c9a159a6
+# %% ../nbs/44_export.ipynb #1bae643a
 def _check_exportable(model):
     "Refuse what is no classifier of floats or of our own codes."
     if hasattr(model, 'text_logits'): raise CompressionError(f'{type(model).__name__} reads texts '
@@ -244,7 +244,6 @@ def _check_exportable(model):
         raise CompressionError('ONNX cannot hold a model that bitsandbytes quantized (nf4)',
             'export the float checkpoint, or quantize that with weight-int4')
 
-# %% ../nbs/44_export.ipynb #1bae643a
 def onnx_twin(
     model:PreTrainedModel,  # Classifier, quantized or not; stays as it is
 )->PreTrainedModel:  # A copy in 32-bit floats on the CPU, in which quantized layers are those above
@@ -257,13 +256,15 @@ def onnx_twin(
     return twin
 
 # %% ../nbs/44_export.ipynb #438c1bf5
-def _tensors(graph)->list:
-    "All stored tensors of a graph, those inside of nodes too."
-    found = list(graph.initializer)
-    for a in (a for node in graph.node for a in node.attribute):
+def _tensors(part)->list:
+    "All stored tensors of a graph or a function, those inside of nodes too."
+    found,sparse = ([*getattr(part, o, [])] for o in ('initializer', 'sparse_initializer'))
+    kept = [a for node in part.node for a in node.attribute]
+    for a in kept + [*getattr(part, 'attribute_proto', [])]:
         found += [a.t, *a.tensors]
+        sparse += [a.sparse_tensor, *a.sparse_tensors]
         for inner in (a.g, *a.graphs): found += _tensors(inner)
-    return found
+    return found + [t for o in sparse for t in (o.values, o.indices)]
 
 # %% ../nbs/44_export.ipynb #55a5bca2
 def check_graph(
@@ -275,7 +276,7 @@ def check_graph(
     try: model = onnx.load(path, load_external_data=False)
     except Exception as e: raise no_onnx from e
     if not model.graph.node: raise no_onnx
-    for tensor in _tensors(model.graph):
+    for tensor in (t for part in (model.graph, *model.functions) for t in _tensors(part)):
         place = next((o.value for o in tensor.external_data if o.key == 'location'), None)
         if place is not None and (Path(place).is_absolute() or '..' in Path(place).parts):
             raise CompressionError(f'{path} reads {place!r}, outside its folder', 'do not use it')
@@ -356,6 +357,19 @@ def __call__(self:OnnxModel,
             'give a graph for any batch and length') from e
     return SequenceClassifierOutput(logits=torch.from_numpy(logits))
 
+# %% ../nbs/44_export.ipynb #ee80afab
+def _off(ours:Tensor, theirs:Tensor)->float:
+    "Largest difference, as a share of the largest number."
+    return ((ours - theirs).abs().max()/theirs.abs().max().clamp(min=1e-30)).item()
+
+def _lost(exported, model, batch:dict)->list[str]:
+    "Inputs that change the model's logits, and not one of the file's."
+    def moves(model, name):
+        plain = torch.full_like(batch[name], int(name == 'attention_mask'))
+        return _off(model(**batch | {name: plain}).logits, model(**batch).logits)
+    names = [o for o in batch if o != 'input_ids']
+    return [o for o in names if moves(model, o) > 1e-3 and moves(exported, o) == 0]
+
 # %% ../nbs/44_export.ipynb #e557b3c9
 _TOLERANCES = {OnnxDynamicLinear: .3, OnnxStaticLinear: .1, OnnxBlockLinear: .3}  # share of a logit
 
@@ -365,18 +379,19 @@ def check_graph_answers(
     model:PreTrainedModel,  # What it was made from
     twin:PreTrainedModel,  # From `onnx_twin`: says how exact the file can be
 )->float:  # Largest difference, as a share of the largest logit
-    "Refuse a graph that does not compute what the model computes."
-    batch = probe(twin, (11, 5, 2))
+    "Refuse a graph that does not compute what the model computes, or that loses an input."
+    model,batch = copy.deepcopy(model).cpu().float().eval(),probe(twin, (11, 5, 2))
     if 'token_type_ids' in exported.inputs:
         batch['token_type_ids'] = torch.zeros_like(batch['input_ids'])
         batch['token_type_ids'][:, 4:] = int(getattr(model.config, 'type_vocab_size', 1) > 1)
-    ours,theirs = (o(**batch).logits for o in (exported, copy.deepcopy(model).cpu().float().eval()))
-    off = ((ours - theirs).abs().max()/theirs.abs().max().clamp(min=1e-30)).item()
+    off = _off(exported(**batch).logits, model(**batch).logits)
     kinds = {type(o) for o in twin.modules()}
-    if off <= max((v for k,v in _TOLERANCES.items() if k in kinds), default=1e-4): return off
+    wrong = f'its logits are off by {off:.2g} of their size'
+    if off <= max((v for k,v in _TOLERANCES.items() if k in kinds), default=1e-4):
+        if not (lost := _lost(exported, model, batch)): return off
+        wrong = f'{lost[0]} changes nothing in it'
     raise CompressionError(f'the graph of this {model.config.model_type} does not compute what the '
-        f'model does: its logits are off by {off:.2g} of their size',
-        'export a checkpoint of another architecture or scheme')
+        f'model does: {wrong}', 'export a checkpoint of another architecture or scheme')
 
 # %% ../nbs/44_export.ipynb #508375d8
 def _export(model, tokenizer, folder:Path, record:dict)->dict:
