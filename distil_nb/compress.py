@@ -1,4 +1,4 @@
-""""Under 3 MB", "under half a millisecond", "at most half a point worse": a target instead of steps. Sizes are computed, times come from a few probes on this machine, and only what promises to hold is trained.
+""""Under 3 MB", "under half a millisecond", "at most half a point worse": a target instead of steps. Sizes and times come from a few probes on this machine, and only what promises to hold is trained.
 
 Docs: https://distil-nb.github.io/distil_nb/compress.html.md"""
 
@@ -36,8 +36,9 @@ from .prune import magnitude, prune
 from .quantize import quantize, scheme_named
 from .recipes import (Job, at_work, bytes_to_serve, follow_recipe, named_rows, record_of,
     run_steps, steps_of, write_result)
+from .report import environment
 from .runs import weights_fingerprint
-from .tokens import fingerprint
+from .tokens import code_fingerprint, fingerprint
 from .vocabulary import prune_vocabulary
 from .writing import check_target, write_json
 
@@ -237,15 +238,16 @@ def place_in(
     job:Job,  # Of one of them
     model,  # Its teacher
 )->Path:  # Folder of all searches of the same, made if there is none
-    "Where what is found depends on teacher, rows, settings and machine alone."
+    "Where what is found depends on teacher, rows, settings, machine, libraries and code."
+    code = code_fingerprint(recipe_of, table_bits, shaped, probe, short_run, run_steps)
     kept = Path(shared)/fingerprint(weights_fingerprint(model), named_rows(job.rows),
-        asdict(job.settings), machine())
+        asdict(job.settings), environment(), code)
     kept.mkdir(parents=True, exist_ok=True)
     return kept
 
 # %% ../nbs/49_compress.ipynb #8f768257
 def _fewer_tokens(before:tuple, rows, say:Callable)->tuple:
-    "Without the tokens that no text uses, if nothing is lost by it."
+    "Without the tokens that no text uses, unless a loss by it shows."
     texts = (o for k in ('train', 'unlabeled') if k in rows for o in texts_of(rows[k]))
     try: small = prune_vocabulary(*before, texts)
     except CompressionError: return before  # a tokenizer that cannot be cut
@@ -264,7 +266,7 @@ class Search:
     tokenizer:object  # Its own
     target:Target  # Limits
     work:Path  # Folder
-    end:float  # Time of `time.monotonic` after which nothing long is begun
+    end:float  # Time of `time.monotonic` after which nothing more is begun
     say:Callable  # Is told what is going on
 
     def __post_init__(self):
@@ -400,21 +402,23 @@ def run(self:Search,
     most:int=3,  # Candidates that are trained fully, besides the static one
 )->list[dict]:  # All that were tried, with their figures
     "Short runs of some, then full training of the most promising, at most `most` of them."
+    def late(): return time.monotonic() > self.end
     self.say('training a static student')
     static = dict(one=(one := Candidate(0)), short=math.inf) | self.full(one)
-    tried = [o | dict(foretold_ms=o['ms'], foretold_mb=o['mb'])
-        for o in rivals(shortlist(self.foretold(), self.target), static, self.target)]
-    for i,o in enumerate(tried, 1):
-        self.say(f'short run {i} of {len(tried)}: {o["one"].name()}')
-        o['short'] = self.short(o['one'])
-    tried.append(static)
+    found = [] if late() else rivals(shortlist(self.foretold(), self.target), static, self.target)
+    tried = [static]
+    for i,o in enumerate(found, 1):
+        if late(): break
+        self.say(f'short run {i} of {len(found)}: {o["one"].name()}')
+        told = dict(foretold_ms=o['ms'], foretold_mb=o['mb'], short=self.short(o['one']))
+        tried.insert(-1, o | told)
     for i in range(most):
-        if i and time.monotonic() > self.end: break
-        if (o := promising(tried, self.target)) is None: break
+        if late() or (o := promising(tried, self.target)) is None: break
         self.say(f'training {o["one"].name()}')
         o |= self.full(o['one'])
         self.say(f'{o["mb"]:.2f} MB, {o["ms"]:.2f} ms, drop {o["drop"]:.2f}')
         if i and self.target.max_drop is None and not self.target.over(o): break
+    if late(): self.say('the minutes of the budget are over: nothing more is begun')
     return tried
 
 # %% ../nbs/49_compress.ipynb #97ea35d0
@@ -449,7 +453,7 @@ def search(
     out:str|Path,  # Folder for the result
     target:Target,  # Limits
     settings:Settings=Settings(),  # Of every training
-    budget:float=60.,  # Minutes after which no further candidate is begun
+    budget:float=60.,  # Minutes after which nothing more is begun, but for a first, static student
     how:tuple=(False, False, None),  # `overwrite`, `resume`, `report`
     say:Callable=lambda text: None,  # Is told what is going on
     shared:str|Path|None=None,  # Folder for what is tried, which later searches find there
