@@ -38,7 +38,8 @@ class _Range:
     def __call__(self, layer, inputs):
         x = inputs[0].detach().flatten()
         self.low,self.high = min(self.low, x.min().item()),max(self.high, x.max().item())
-        self.seen.append(x[torch.randint(len(x), (8192,))])
+        draws = 16*inputs[0][..., 0].numel()  # a token counts as much in a short text as in a long
+        self.seen.append(x[torch.randint(len(x), (draws,), device=x.device)].float().cpu())
 
     def reach(self, share:float)->tuple[float,float]:  # of the values that lie within, either side
         if share == 1: return self.low, self.high
@@ -140,7 +141,7 @@ def gptq_codes(
     order:bool=True,  # Columns with large inputs first; else from left to right
 )->Tensor:  # Codes `(outputs, inputs)`, int8
     """Round column by column; those that are left make up for each error. Frantar et al. 2022
-    (arXiv 2210.17323), section 3. `CompressionError` if the damped Hessian has no inverse."""
+    (arXiv 2210.17323), section 4. `CompressionError` if the damped Hessian has no inverse."""
     places = torch.arange(len(hessian), device=hessian.device)
     if order: places = hessian.diagonal().argsort(descending=True, stable=True)
     root = _inverse_root(hessian[places][:, places], damp)
@@ -253,7 +254,7 @@ def gptq(
     seed:int=0,  # Of the draw
 )->PreTrainedModel:  # As `quantize` gives it: the same scales, other codes
     """Round each matrix to suit what it gets from those before it, as they are rounded. Frantar et
-    al. 2022 (arXiv 2210.17323), section 3. Embeddings go to their nearest codes."""
+    al. 2022 (arXiv 2210.17323), section 4. Embeddings go to their nearest codes."""
     check_floats(model)
     _check_calibration(1., rows)
     _check_gptq(scheme, limit, damp)
