@@ -1,4 +1,4 @@
-"""Half of the heads and half of the neurons can be cut out of the matrices, not only set to zero: after three epochs of recovery a classifier of real URLs is within a point of what it was, and its layers are nearly twice as fast.
+"""Half of the heads and half of the neurons can be cut out of the matrices, not only set to zero: after three epochs of recovery a classifier of real URLs cannot be told from what it was, even with the half drawn by lot, and is nearly twice as fast.
 
 Docs: https://distil-nb.github.io/distil_nb/prune.html.md"""
 
@@ -32,6 +32,7 @@ from .checkpoints import check_floats, given, note_change
 from .data import column
 from .evaluate import inputs_of, split_logits
 from .labels import problem_of
+from .logits import evaluating
 from .models import keep_layers
 from .tokens import cut_by_length, pad, take, tokenize
 
@@ -52,7 +53,8 @@ def _narrow(layer:nn.Module, keep:Tensor, dim:int)->nn.Module:
     if not isinstance(layer, architectures.MATRICES):
         raise CompressionError(f'a {type(layer).__name__} cannot be cut',
             'cut first, then go on with what is left')
-    weight = matrix(layer).detach().index_select(dim, keep)
+    whole = matrix(layer).detach()
+    weight = whole.index_select(dim, keep.to(whole.device))
     rows,columns = weight.shape
     kind = type(layer)  # one that leaves zeros out on disk stays one
     if isinstance(layer, Conv1D): new = kind(rows, columns)
@@ -235,7 +237,7 @@ def gate_scores(
     check_floats(model)
     watch = _watched(model)
     totals = dict.fromkeys(watch, 0.)
-    with _seeing(model, watch) as seen:
+    with evaluating(model), _seeing(model, watch) as seen:
         for part in progress(parts, 'importance'):
             model.zero_grad()
             seen.clear()
@@ -258,10 +260,11 @@ def sampled_losses(
             'give some training rows')
     rows = rows.shuffle(seed).select(range(min(limit, len(rows))))
     problem = problem_of(model.config)
-    labels = torch.tensor(problem.targets(rows))
+    labels = torch.tensor(problem.targets(rows), device=model.device)
     rows = tokenize(rows, tokenizer, max_tokens(model, tokenizer))
     def loss(part):  # numbers of some texts
-        logits = model(**pad(inputs_of(rows, part), tokenizer)).logits
+        batch = {k: v.to(model.device) for k,v in pad(inputs_of(rows, part), tokenizer).items()}
+        logits = model(**batch).logits
         return problem.label_loss(logits, labels[part]).sum()
     return loss, cut_by_length(column(rows, 'length'), 32)
 
@@ -273,8 +276,8 @@ def importance(
     limit:int=300,  # Rows to look at, drawn at random
     seed:int=0,  # Of the draw
 )->dict[str,Tensor]:  # `heads` `(layers, heads)` and `neurons` `(layers, neurons)`
-    """As `gate_scores`. Michel et al. 2019, section 4.1; Molchanov et al. 2019 (arXiv 1906.10771),
-    section 3.1."""
+    """As `gate_scores`. Michel et al. 2019, section 4.1; Molchanov et al. 2017 (arXiv 1611.06440),
+    section 2.2."""
     return gate_scores(model, *sampled_losses(model, tokenizer, rows, limit, seed))
 
 def _watched(model:PreTrainedModel)->dict:
@@ -319,7 +322,7 @@ def magnitude(
     model:PreTrainedModel,  # With a row in the table of architectures
 )->dict[str,Tensor]:  # As `importance`
     """Euclidean length of the columns that read each part. Li et al. 2017 (arXiv 1608.08710),
-    section 3.1."""
+    section 3.1, add up absolute weights of what makes it."""
     def length(part, width):  # a linear layer, and columns of each part
         return matrix(part).detach().pow(2).sum(0).unflatten(0, (-1, width)).sum(-1).sqrt()
     return _by_kind({key: length(*o) for key,o in _watched(model).items()})
