@@ -1,4 +1,4 @@
-"""A text becomes a bag of its tokens and character n-grams: an n-gram gets its number by hashing, without a vocabulary, and what training has not seen counts for nothing.
+"""A text becomes a bag of its tokens and character n-grams: an n-gram gets its number by hashing, without a vocabulary, and a token or bucket that no training text has counts for nothing.
 
 Docs: https://distil-nb.github.io/distil_nb/bags.html.md"""
 

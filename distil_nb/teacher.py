@@ -1,4 +1,4 @@
-"""The teacher does not change while the student learns, so it is asked once: its answers become a column of the data, named by everything that decides them.
+"""The teacher does not change while the student learns, so it is asked once: its answers become a column of the data, named by what decides them.
 
 Docs: https://distil-nb.github.io/distil_nb/teacher.html.md"""
 
