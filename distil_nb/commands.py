@@ -344,6 +344,8 @@ def rows_to_measure(
             'that training left out (--split all: as now)')
     return rows, found
 
+
+# %% ../nbs/47_commands.ipynb #0abfaffe
 def measure_model(
     model,  # Model, or path or name of a checkpoint
     data,  # As for `load_data`

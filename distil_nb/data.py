@@ -278,6 +278,8 @@ def measured_split(
     if split in names: return split
     raise CompressionError(f'no split {split!r}', f'choose from {", ".join(names)}')
 
+
+# %% ../nbs/07_data.ipynb #d3e79e60
 def load_split(
     source,  # As for `load_data`
     split:str|None=None,  # As `measured_split` has it; of a single file drawn as for training
