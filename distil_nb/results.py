@@ -1,4 +1,4 @@
-"""One model goes through all chapters, and each leaves one row in one table: whoever opens a chapter alone sees the rows of all others, and its own, measured anew.
+"""One model goes through the chapters that compress it, and each form of it has a row in one table: whoever opens a chapter alone sees the rows of all others, and its own, measured anew.
 
 Docs: https://distil-nb.github.io/distil_nb/results.html.md"""
 
