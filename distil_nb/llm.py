@@ -80,7 +80,7 @@ def _goes_round(words:list[str], times:int)->bool:
 
 # %% ../nbs/41_llm.ipynb #51dd9082
 def trouble(
-    response:str,  # What a model wrote
+    response:str,  # What a model wrote; words are what stands between blanks
     finished:bool=True,  # Or cut off?
     times:int=4,  # A phrase so often in a row is a loop
 )->str|None:  # `empty`, `repeats`, `cut`, or nothing
@@ -137,7 +137,7 @@ def generate_responses(
     out:str|Path,  # File of JSON lines; what an earlier run wrote there is kept
     sampling:Sampling=Sampling(),  # How to write
     batch_size:int=32,  # Prompts at a time
-    name:str='',  # Of the teacher, for the record
+    name:str='',  # Of the teacher: a file of another name is refused; weights are not looked at
 )->list[dict]:  # `prompt`, `response`, `finished`, `trouble`, `teacher` and `sampling` of each
     "Let a teacher answer, and keep it. Kim & Rush 2016 (arXiv 1606.07947), section 3.2."
     out,chunk = Path(out),4*batch_size
@@ -242,10 +242,13 @@ def _check_prompt(row, number:int, first, where:str):
 # %% ../nbs/41_llm.ipynb #4f201fbd
 def _rows(source:str|Path|list, where:str)->list:
     "What stands in a file or a list, one row after another."
-    as_json = where.endswith(('.jsonl', '.json'))
+    ending = '' if isinstance(source, (list, tuple)) else Path(where).suffix.lower()
+    if ending not in ('', '.txt', '.jsonl', '.json'):
+        raise CompressionError(f'{where} is neither .txt nor .jsonl',
+            'write one prompt a line, or JSON lines')
     try:
         found = list(source) if isinstance(source, (list, tuple)) else _lines(Path(source))
-        if as_json: return [json.loads(o) for o in found]
+        if ending.startswith('.json'): return [json.loads(o) for o in found]
     except (ValueError, RecursionError) as e:
         if isinstance(e, CompressionError): raise
         raise CompressionError(f'cannot read {where} ({e})',
@@ -254,7 +257,7 @@ def _rows(source:str|Path|list, where:str)->list:
 
 # %% ../nbs/41_llm.ipynb #90943caf
 def read_prompts(
-    source:str|Path|list,  # File (`.txt` or `.jsonl`), or a list
+    source:str|Path|list,  # File (`.txt`, or `.jsonl` with JSON lines), or a list
 )->list[dict]:  # The same; empty lines are left out
     "Read prompts, all or none with `response`; `CompressionError` if there is something else."
     where = 'the prompts' if isinstance(source, (list, tuple)) else str(source)
