@@ -85,7 +85,8 @@ def bootstrap_difference(
     draws:int=0,  # Times; 10,000 for hits and 1,000 for a score if not said
     seed:int=0,  # Of the draws
 )->dict:  # `points` (hundredths of the score), `low` and `high` of the interval of 95 %
-    "Paired bootstrap interval of a difference, over rows. Efron 1979."
+    """Paired bootstrap interval of a difference, over rows. Efron 1979. Where no row differs, it
+    is that of the rule of three. Hanley & Lippman-Hand 1983."""
     dims = 1 if score is None else 2
     both = [o if o.ndim > dims else o[None] for o in map(np.asarray, (ours, theirs))]
     rows = {o.shape[1] for o in both} | ({len(labels)} if score else set())
@@ -96,6 +97,7 @@ def bootstrap_difference(
         middle,drawn = gain.mean(),_drawn_means(gain, draws or 10_000, seed)
     else: middle,*drawn = _drawn_scores(score, labels, both, draws or 1000, seed)
     low,high = np.quantile(drawn, (.025, .975))
+    if score is None and not gain.any(): low,high = np.array([-1, 1])*min(3/len(gain), 1)
     return dict(points=100*float(middle), low=100*float(low), high=100*float(high))
 
 # %% ../nbs/16_compare.ipynb #c0000013
@@ -224,14 +226,10 @@ def score_difference(
     ours,  # Logits `(rows, outputs)`
     theirs,  # Logits of the other model, same rows
 )->dict:  # As `bootstrap_difference`
-    """How much better the main score is, with a paired interval. Where no row tells two classifiers
-    apart, it is that of the rule of three. Hanley & Lippman-Hand 1983."""
+    "How much better the main score is, with a paired interval."
     if not isinstance(problem, SingleLabel):
         return bootstrap_difference(ours, theirs, problem.main_score_of, targets)
-    one,two = _right(targets, ours),_right(targets, theirs)
-    if (one != two).any(): return bootstrap_difference(one, two)
-    most = 100*min(3/len(one), 1)
-    return dict(points=0., low=-most, high=most)
+    return bootstrap_difference(_right(targets, ours), _right(targets, theirs))
 
 # %% ../nbs/16_compare.ipynb #c0000032
 def _against(problem:Problem, targets, ours, theirs)->dict:
