@@ -1,4 +1,4 @@
-"""With training, four of five weights of the layers can become zero at a cost of less than two points of accuracy. Neither file nor speed gains by it, unless somebody stores and multiplies zeros differently.
+"""Four of five weights of the layers set to zero at once leave nothing of a classifier of real URLs; with training it cannot be told from what it was. The plain file does not shrink and the time does not follow the zeros, unless somebody stores and multiplies them differently.
 
 Docs: https://distil-nb.github.io/distil_nb/sparsify.html.md"""
 
