@@ -1,4 +1,4 @@
-"""Trained on 600 texts, a student of the teacher's most important channels, heads and neurons is points ahead of one of the same narrow shape that starts from nothing.
+"""Trained on 600 texts, a student cut from the teacher's channels, heads and neurons is points ahead of one of the same narrow shape that starts from nothing. Whether the most important of them were cut out or some drawn by lot cannot be told.
 
 Docs: https://distil-nb.github.io/distil_nb/width.html.md"""
 
@@ -58,8 +58,8 @@ def channel_scores(
     limit:int=300,  # Rows to look at, drawn at random
     seed:int=0,  # Of the draw
 )->Tensor:  # `(channels,)`, higher is more important
-    "Mean of |state · gradient|, by channel. Molchanov et al. 2019 (arXiv 1906.10771), section 3.1."
-    total = torch.zeros(model.config.hidden_size)
+    "Mean of |state · gradient|, by channel. Molchanov et al. 2017 (arXiv 1611.06440), section 2.2."
+    total = torch.zeros(model.config.hidden_size, device=model.device)
     loss,parts = sampled_losses(model, tokenizer, rows, limit, seed)
     for part in parts:
         with quiet(), evaluating(model), inside(model, ('hidden',)) as found: paid = loss(part)
@@ -108,7 +108,7 @@ def narrow(
         f'{min(lost)} has no place in a narrower model', 'start from nothing (--student new)')
     small.load_state_dict({k: _channels(k, state[k], v, keep, wide)
         for k,v in small.state_dict().items()})
-    return small.to(model.dtype)
+    return small.to(model.device, model.dtype)
 
 # %% ../nbs/36_width.ipynb #332522c6
 class NarrowPlan:
