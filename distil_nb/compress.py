@@ -491,7 +491,7 @@ def default_recipe(
     rows,  # Three splits, perhaps `unlabeled`
     say:Callable=lambda text: None,  # Is told if no tokens can go
 )->list:  # Steps
-    "Half of the layers and of the width, no token that nobody uses, 8 bits (4 in tables), ONNX."
+    "Half of the layers, heads and neurons, no token that nobody uses, 8 bits (4 in tables), ONNX."
     before,said = (model, tokenizer),[dict(step='distil')]
     if cut := what_can_be_cut(*before):
         said.append(dict(step='prune', epochs=3) | dict.fromkeys(cut, .5))
