@@ -1,4 +1,4 @@
-"""Of 30,522 tokens a real task uses about a fifth. The rest of the table, which is the largest part of a small model from a hub, can go, and no text of the corpus gets another answer; other texts can, if the corpus was small.
+"""Of 30,522 tokens, 2,100 texts of a real task use a fifth and 6,100 texts three tenths. The other rows of the table, which is the largest part of a small model from a hub, can go, and no text of the corpus gets another answer; other texts can, if the corpus was small.
 
 Docs: https://distil-nb.github.io/distil_nb/vocabulary.html.md"""
 
