@@ -168,7 +168,7 @@ def neuron_importance(
     rows:list[dict],  # From `lm_rows`, some hundred
     batch_size:int=32,  # Rows at a time
 )->Tensor:  # `(layers, neurons)`, for `keep_best`
-    "Mean absolute gradient of gates. Molchanov et al. 2019 (arXiv 1906.10771), section 3.1."
+    "Mean absolute gradient of gates. Molchanov et al. 2017 (arXiv 1611.06440), section 2.2."
     def loss(part):  # Numbers of rows
         logits,labels = label_logits(model, lm_batch(rows, part, model.device))
         return F.cross_entropy(logits, labels, reduction='sum')
