@@ -138,7 +138,8 @@ def response_end(
     "What ends a response: what a chat template marks the end of a turn with, or the end of text."
     if not tokenizer.chat_template: return tokenizer.eos_token_id
     turns = [dict(role=o, content='§§') for o in ('user', 'assistant')]
-    behind = tokenizer.apply_chat_template(turns, tokenize=False).rpartition('§§')[2]
+    said = tokenizer.apply_chat_template(turns, tokenize=False)
+    behind = said.rpartition('§§')[2] if '§§' in said else ''  # some leave the last turn out
     with quiet(): ids = tokenizer(behind, add_special_tokens=False)['input_ids']
     marks = {i for i,o in tokenizer.added_tokens_decoder.items() if o.special}
     return next((o for o in ids if o in marks), tokenizer.eos_token_id)
