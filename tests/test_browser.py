@@ -90,6 +90,7 @@ def test_page(chromium, site, notebook):
     found = {}
     for width in (1280, 390):
         page.set_viewport_size(dict(width=width, height=900))
+        page.wait_for_timeout(100)  # until it has heard of its width
         for scheme in ('light', 'dark'):
             page.emulate_media(color_scheme=scheme)
             if scheme == 'light': found[width] = page.evaluate(CUT)
