@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, set_seed
+from .core import CompressionError, Settings, set_seed, tell
 from .writing import check_target
 import torch
 from datasets import DatasetDict
@@ -55,6 +55,11 @@ def _check_trainable(model:PreTrainedModel, scheme:Scheme):
         raise CompressionError(
             f'{type(model).__name__} has Conv1D layers, which cannot be rounded in training',
             'quantize it after training: leave out --qat')
+    with torch.enable_grad(), torch.inference_mode(False):
+        end = torch.ones(1, requires_grad=True)
+        end.clamp(max=1).backward()
+    if not end.grad: tell(f'PyTorch {torch.__version__} gives weights on the outermost codes no '
+        'gradient: at few bits train with 2.13 or older')
 
 # %% ../nbs/33_qat.ipynb #b9332dd3
 def _fake(model:PreTrainedModel, layer:nn.Module, scheme:Scheme):
