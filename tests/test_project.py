@@ -7,7 +7,7 @@ import yaml
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT/'tools'))
-NOTEBOOKS = sorted(o for o in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts and not o.relative_to(ROOT/'nbs').parts[0].startswith('_'))
+from claims import NOTEBOOKS
 CHAPTERS = [o for o in NOTEBOOKS if o.name[0].isdigit()]
 
 def cells(notebook): return json.loads(notebook.read_text(encoding='utf-8'))['cells']

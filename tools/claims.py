@@ -9,13 +9,13 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
+NOTEBOOKS = sorted(o for o in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts and not o.relative_to(NBS).parts[0].startswith('_'))
 TABLE = ROOT/'tests'/'claims.toml'
 ASSERTS = re.compile(r'\bassert\b|\b(test_\w+|expect_fail|assert_\w+|raises)\(')
 
 def notebooks(names=()):
     "Each by its name, as the table calls it; some, or all."
-    found = [o for o in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts and not o.relative_to(NBS).parts[0].startswith('_')]
-    named = {str(o.relative_to(NBS).with_suffix('')): o for o in sorted(found)}
+    named = {str(o.relative_to(NBS).with_suffix('')): o for o in NOTEBOOKS}
     return {k: nbformat.read(named[k], 4) for k in names or named}
 
 def sentences(text):
