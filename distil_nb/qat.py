@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 # *core* comes before transformers: it keeps the imports quiet
-from .core import CompressionError, Settings, set_seed, tell
+from .core import CompressionError, Settings, set_seed
 from .writing import check_target
 import torch
 from datasets import DatasetDict
@@ -23,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 # %% ../nbs/33_qat.ipynb #80ddfcc3
 from .checkpoints import check_floats, given
+from .codes import dequantize, quantize_weight
 from .quantize import SCHEMES, Scheme, is_tied, quantizable, quantize, tie_head
 from .teacher import called, soft_targets
 from .distillation import data_for, train_and_save, weights_into
@@ -44,6 +45,31 @@ def _base(layer:nn.Module, scheme:Scheme):
         return Int8DynamicActivationIntxWeightConfig(weight_dtype=kind, weight_granularity=grain)
     return IntxWeightOnlyConfig(weight_dtype=kind, granularity=grain)
 
+# %% ../nbs/33_qat.ipynb #843cc6c3
+class _Weights(nn.Module):
+    "Reads weights as their codes say; beyond the last code there is no gradient."
+    def __init__(self, bits:int, group:int):
+        super().__init__()
+        self.bits,self.group = bits,group
+
+    def forward(self, weight):
+        with torch.no_grad():
+            codes,scale = quantize_weight(weight, self.bits, self.group)
+            nearest = (weight*dequantize(torch.ones_like(codes), 1/scale)).round()
+            read = dequantize(codes, scale).to(weight.dtype)
+        return read + (weight - weight.detach())*(nearest == codes)
+
+# %% ../nbs/33_qat.ipynb #9f5240c5
+class _Inputs(nn.Module):
+    "Reads inputs as integers would; each token's codes span its values, so none lies beyond them."
+    def __init__(self, rounding:nn.Module):
+        super().__init__()
+        self.rounding = rounding
+
+    def forward(self, x):
+        with torch.no_grad(): read = self.rounding(x)
+        return read + (x - x.detach())
+
 # %% ../nbs/33_qat.ipynb #530b06eb
 def _check_trainable(model:PreTrainedModel, scheme:Scheme):
     "Refuse what cannot be rounded while it is trained."
@@ -55,11 +81,6 @@ def _check_trainable(model:PreTrainedModel, scheme:Scheme):
         raise CompressionError(
             f'{type(model).__name__} has Conv1D layers, which cannot be rounded in training',
             'quantize it after training: leave out --qat')
-    with torch.enable_grad(), torch.inference_mode(False):
-        end = torch.ones(1, requires_grad=True)
-        end.clamp(max=1).backward()
-    if not end.grad: tell(f'PyTorch {torch.__version__} gives weights on the outermost codes no '
-        'gradient: at few bits train with 2.13 or older')
 
 # %% ../nbs/33_qat.ipynb #b9332dd3
 def _fake(model:PreTrainedModel, layer:nn.Module, scheme:Scheme):
@@ -67,7 +88,12 @@ def _fake(model:PreTrainedModel, layer:nn.Module, scheme:Scheme):
     from torchao.quantization import quantize_
     from torchao.quantization.qat import QATConfig
     def this(o, name): return o is layer  # the layers of the model, one after the other
+    name = next(k for k,o in model.named_modules() if o is layer)
     quantize_(model, QATConfig(_base(layer, scheme), step='prepare'), filter_fn=this)
+    fake = model.get_submodule(name)
+    fake.weight_fake_quantizer = _Weights(*_grid(layer, scheme))
+    inputs = getattr(fake, 'activation_fake_quantizer', None)
+    if inputs: fake.activation_fake_quantizer = _Inputs(inputs)
 
 # %% ../nbs/33_qat.ipynb #00940e33
 def fake_quantize(
