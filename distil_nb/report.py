@@ -228,9 +228,9 @@ def usage_of(
 
 
 # %% ../nbs/46_report.ipynb #b96dd99b
-_PACKAGES = 'torch', 'transformers', 'tokenizers', 'numpy', 'onnxruntime'
+_PACKAGES = 'transformers', 'tokenizers', 'numpy', 'onnxruntime'
 
-def environment()->dict:  # `machine()` and versions, as texts and numbers
+def environment()->dict:  # `machine()` (PyTorch's too) and versions, as texts and numbers
     "What figures were found with."
     found = machine() | dict(python=sys.version.split()[0], system=sys.platform,
         distil_nb=__version__)
