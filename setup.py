@@ -21,5 +21,5 @@ setup(
     install_requires=lines('requirements'),
     extras_require=extras | dict(dev=sum(extras.values(), lines('dev_requirements'))),
     packages=find_packages(include=['distil_nb']),
-    package_data=dict(distil_nb=['sample_teacher/*', 'sample_student/*', 'records/*.json', 'templates/*']),
+    package_data=dict(distil_nb=['sample_teacher/*', 'sample_student/*', 'records/*.json', 'templates/*', '*.mplstyle']),
 )

@@ -250,11 +250,8 @@ def model_colours(
 def both_backgrounds():
     "A context in which figures are drawn for light and for dark pages: no ground, grey lines."
     import matplotlib.pyplot as plt
-    grey = ('text.color', 'axes.labelcolor', 'axes.edgecolor', 'xtick.color', 'ytick.color',
-        'axes.titlecolor', 'grid.color')
-    none = 'figure.facecolor', 'axes.facecolor', 'savefig.facecolor', 'legend.facecolor'
-    return plt.rc_context(dict.fromkeys(grey, NEUTRAL) | dict.fromkeys(none, 'none')
-        | {'axes.spines.top': False, 'axes.spines.right': False, 'legend.edgecolor': 'none'})
+    return plt.style.context(['distil_nb.pictures',
+        {'axes.spines.top': False, 'axes.spines.right': False, 'savefig.facecolor': 'none'}])
 
 # %% ../nbs/15_evaluate.ipynb #59469380
 def _apart(points:list, least:float=11)->np.ndarray:
