@@ -7,8 +7,9 @@ import pytest
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT/'tools'))  # render.py, and what nbdev makes pages with
-NBS = ROOT/'nbs'
-NOTEBOOKS = [o.relative_to(NBS) for o in sorted([*NBS.glob('*.ipynb'), *NBS.glob('tutorials/*.ipynb')])]
+import claims
+
+NOTEBOOKS = [o.relative_to(claims.NBS) for o in claims.NOTEBOOKS]
 MODULES = Path(os.environ.get('BROWSER_MODULES', ROOT/'.browser'/'node_modules'))  # from npm: axe-core, mathjax
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 FLAGS = ('--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync').split()

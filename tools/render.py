@@ -7,11 +7,10 @@ import html, re, shutil, sys
 from pathlib import Path
 
 import nbformat, yaml
+from claims import NBS, NOTEBOOKS, ROOT
 from nbconvert.filters import ansi2html
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-ROOT = Path(__file__).resolve().parent.parent
-NBS = ROOT/'nbs'
 MATHJAX = 'https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-chtml-full.js'  # as Quarto has it
 PAGE = '''<!doctype html>
 <html lang="en">
@@ -115,7 +114,7 @@ def write_pages(out):
     "Make all pages; their names by notebook."
     from nbdev.serve import proc_nbs
     made,found = Path(proc_nbs(str(NBS), n_workers=0, force=True)),{}
-    for path in sorted([*NBS.glob('*.ipynb'), *NBS.glob('tutorials/*.ipynb')]):
+    for path in NOTEBOOKS:
         name = path.relative_to(NBS)
         found[name.as_posix()] = to = Path(out)/name.with_suffix('.html')
         to.parent.mkdir(parents=True, exist_ok=True)

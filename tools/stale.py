@@ -11,10 +11,9 @@ from html import unescape
 from pathlib import Path
 
 import nbformat
+from claims import NBS, NOTEBOOKS
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).resolve().parent.parent
-NBS = ROOT/'nbs'
 FIGURE = re.compile(r'(?<![\w.])[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w])')
 
 def directive(cell, name):
@@ -73,7 +72,7 @@ def stale(path, slow):
 def main(names):
     os.environ.pop('DISTIL_NB_SLOW', None)
     slow,names = '--slow' in names,[o for o in names if o != '--slow']
-    paths = [NBS/o for o in names] or sorted([*NBS.glob('*.ipynb'), *NBS.glob('tutorials/*.ipynb')])
+    paths = [NBS/o for o in names] or NOTEBOOKS
     wrong = 0
     with ThreadPoolExecutor(2) as pool:
         for path,found in zip(paths, pool.map(partial(stale, slow=slow), paths)):
