@@ -50,6 +50,7 @@ def fold_by_fold(a, both:dict, found:dict)->dict:
     "The same on all labelled rows."
     parts = {k: folded(v, a.folds) for k,v in both.items()}
     runs = found.setdefault('folds', {k: {} for k in both})
+    found['machine of the folds'] = machine()
     for i in range(a.folds):
         wanted = [(seed, name) for seed in a.seeds for name in both if f'{i},{seed}' not in runs[name]]
         if not wanted: continue
