@@ -262,35 +262,57 @@ def _apart(points:list, least:float=11)->np.ndarray:
         done.append((x, y))
     return np.array(done)
 
-def _overlap(a:tuple, b:tuple)->float:
-    "Area that two boxes `(left, low, right, high)` share."
-    wide,tall = (min(a[i + 2], b[i + 2]) - max(a[i], b[i]) for i in (0, 1))
-    return max(wide, 0)*max(tall, 0)
-
-def _size(box:tuple)->float: return (box[2] - box[0])*(box[3] - box[1])
+def _overlaps(boxes:np.ndarray, others:np.ndarray)->np.ndarray:
+    "Area that each box `(left, low, right, high)` shares with all others together."
+    boxes,others = np.reshape(boxes, (-1, 1, 4)),np.reshape(others, (1, -1, 4))
+    low,high = (f(boxes[..., o], others[..., o]) for f,o in
+        ((np.maximum, slice(2)), (np.minimum, slice(2, 4))))
+    return np.clip(high - low, 0, None).prod(-1).sum(1)
 
 def _text_size(text:str)->tuple:  # points
     from matplotlib.textpath import TextPath
-    return TextPath((0, 0), text, size=9).get_extents().width + 2, 11.
+    return 1.05*TextPath((0, 0), text, size=9).get_extents().width + 3, 11.  # some draw it wider
 
 # %% ../nbs/15_evaluate.ipynb #38c4529e
-def _places(x:float, y:float, wide:float, tall:float)->list[tuple]:
+def _places(dot:np.ndarray, size:tuple)->np.ndarray:
     "Boxes around a dot where its label may stand, the best first."
+    (x, y),(wide, tall) = dot,size
     found = []
-    for up in (0, 1, -1, 2, -2, 3, -3):
+    for up in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5):
         low = y + up*1.2*tall - tall/2
         found += [(left, low, left + wide, low + tall)
-            for left in (x + 16, x - 16 - wide, *([x - wide/2] if abs(up) > 0 else []))]
-    return found
+            for left in (x + 17, x - 17 - wide, *([x - wide/2] if up else []))]
+    return np.array(found)
 
-def _label_boxes(points:np.ndarray, sizes:list[tuple], inside:tuple)->list[tuple]:
-    "A box for each label: where it covers least of dots and other labels, and is within the frame."
-    taken = [(x - 8, y - 8, x + 8, y + 8) for x,y in points]
-    for (x, y),size in zip(points, sizes):
-        boxes = _places(x, y, *size)
-        cost = [_size(o) - _overlap(o, inside) + sum(_overlap(o, t) for t in taken) for o in boxes]
-        taken.append(boxes[int(np.argmin(cost))])
-    return taken[len(points):]
+def _line(dot:np.ndarray, box:np.ndarray)->np.ndarray:
+    "The line from a dot to a label that does not stand beside it, as small boxes."
+    near = np.clip(dot, box[:2], box[2:])
+    if near[1] == dot[1]: return np.empty((0, 4))
+    steps = np.linspace(dot, near, 2 + int(np.hypot(*(near - dot))/4))[:-1]
+    return np.hstack([steps - 4, steps + 4])
+
+# %% ../nbs/15_evaluate.ipynb #026ba1c0
+def _in_turn(order:list[int], points:np.ndarray, sizes:list[tuple], inside:tuple,
+    drawn:np.ndarray)->tuple[float,np.ndarray]:
+    "Labels in this order, each where it and its line cover least; what they cover, and the boxes."
+    taken,boxes,covered = [],np.zeros((len(points), 4)),0.
+    for i in order:
+        places = _places(points[i], sizes[i])
+        others = np.vstack([drawn.reshape(-1, 4), *taken])
+        strange = np.vstack([np.delete(drawn, i, 0).reshape(-1, 4), *taken])  # not its own dot
+        lines = [_line(points[i], o) for o in places]
+        cost = np.prod(sizes[i]) - _overlaps(places, inside) + _overlaps(places, others) + [
+            _overlaps(o, strange).sum() for o in lines]
+        best = int(np.argmin(cost.round(6)))
+        boxes[i],covered = places[best],covered + cost[best]
+        taken += [places[best:best + 1], lines[best]]
+    return covered, boxes
+
+def _label_boxes(points:np.ndarray, sizes:list[tuple], inside:tuple, drawn:np.ndarray)->np.ndarray:
+    "A box for each label: of some orders the one in which least is covered."
+    draw,n = np.random.default_rng(0),len(points)
+    orders = [range(n), *(draw.permutation(n) for _ in range(12))]
+    return min((_in_turn(o, points, sizes, inside, drawn) for o in orders), key=lambda o: o[0])[1]
 
 # %% ../nbs/15_evaluate.ipynb #3f61ac7f
 def _draw_axes(ax, x:np.ndarray, y:np.ndarray, words:str, title:str):
@@ -303,13 +325,14 @@ def _draw_axes(ax, x:np.ndarray, y:np.ndarray, words:str, title:str):
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter('{x:g}')
 
-def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str]):
+def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str], drawn:np.ndarray):
     "Each dot's name beside it, with a line where it stands above or below."
     scale = ax.figure.dpi/72
     sizes = [(scale*a, scale*b) for a,b in map(_text_size, labels)]
     frame,whole = tuple(ax.get_window_extent().extents),ax.figure.transFigure
     share = whole.inverted().transform
-    for dot,box,text,colour in zip(points, _label_boxes(points, sizes, frame), labels, colours):
+    boxes = _label_boxes(points, sizes, frame, drawn)
+    for dot,box,text,colour in zip(points, boxes, labels, colours):
         near = np.clip(dot, box[:2], box[2:])
         ends = [share(o) for o in (dot, near)]  # of the figure: it may be saved in other sizes
         if near[1] != dot[1]:
@@ -321,18 +344,24 @@ def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str]):
             ha=('left', 'center', 'right')[side])
 
 # %% ../nbs/15_evaluate.ipynb #138028f4
-def _draw_dots(ax, results:list, x:np.ndarray, y:np.ndarray, points:np.ndarray, colours:list[str]):
+def _draw_dots(ax, results:list, x:np.ndarray, y:np.ndarray, points:np.ndarray,
+    colours:list[str])->np.ndarray:  # Boxes in pixels of rings and bars, `(results, 2, 4)`
     "Rings at their pixels, large ones first; accuracy with its standard error."
     times = [r['latency_ms'].get('1') for r in results]
     slowest = max((o for o in times if o), default=1)
     where = ax.transData.inverted().transform(points)
     area = [25 + 275*o/slowest if o else 60 for o in times]
+    drawn = np.zeros((len(results), 2, 4))
     for i in sorted(range(len(results)), key=lambda i: -area[i]):
         r = results[i]
         error = 100*standard_error(r['accuracy'], r['n']) if 'accuracy' in r else 0
         ax.errorbar(where[i, 0], y[i], error, color=colours[i], capsize=3*bool(error), lw=1)
         pale = colours[i] + '60'
         ax.scatter(*where[i], s=area[i], facecolor=pale, edgecolor=colours[i], zorder=3)
+        low,high = ax.transData.transform([(where[i, 0], y[i] - error), (where[i, 0], y[i] + error)])
+        around = (area[i]/np.pi)**.5*ax.figure.dpi/72 + 2
+        drawn[i] = [[*(points[i] - around), *(points[i] + around)], [*(low - 5), *(high + 5)]]
+    return drawn
 
 # %% ../nbs/15_evaluate.ipynb #83ce987f
 def results_chart(
@@ -355,7 +384,7 @@ def results_chart(
         _draw_axes(ax, x, y, words, title)
         points = _apart(ax.transData.transform(np.stack([x, y], -1)))
         colours = [model_colours(names)[o] for o in names]
-        _draw_dots(ax, results, x, y, points, colours)
-        _draw_labels(ax, points, told, colours)
+        drawn = _draw_dots(ax, results, x, y, points, colours)
+        _draw_labels(ax, points, told, colours, drawn)
     plt.close(fig)
     return fig
