@@ -325,6 +325,7 @@ def _draw_axes(ax, x:np.ndarray, y:np.ndarray, words:str, title:str):
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter('{x:g}')
 
+# %% ../nbs/15_evaluate.ipynb #680a42bc
 def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str], drawn:np.ndarray):
     "Each dot's name beside it, with a line where it stands above or below."
     scale = ax.figure.dpi/72
