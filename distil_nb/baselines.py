@@ -139,7 +139,9 @@ def frozen_baseline(
         return embeddings(model, tokenizer, texts, pooling, precision=precision)
     found,even,problem = vectors(texts_of(rows)),StandardScaler(),problem_of_rows(rows)
     linear = LogisticRegression(C=.1, max_iter=1000, random_state=seed)
-    fit = _fitted(problem, even.fit_transform(found), problem.targets(rows), linear)
+    even.fit(found)
+    even.scale_[even.scale_ < 1e-5*even.scale_.max()] = 1  # rounding is no feature
+    fit = _fitted(problem, even.transform(found), problem.targets(rows), linear)
     outputs,base,size = classes or count_classes(rows),model.base_model,_size_of(fit)
     def classify(texts:list)->np.ndarray:  # any number of texts; `(rows, classes)`
         return _said(fit, problem, even.transform(vectors(texts)), outputs)
