@@ -359,7 +359,7 @@ def _draw_dots(ax, results:list, x:np.ndarray, y:np.ndarray, points:np.ndarray,
         ax.errorbar(where[i, 0], y[i], error, color=colours[i], capsize=3*bool(error), lw=1)
         pale = colours[i] + '60'
         ax.scatter(*where[i], s=area[i], facecolor=pale, edgecolor=colours[i], zorder=3)
-        low,high = ax.transData.transform([(where[i, 0], y[i] - error), (where[i, 0], y[i] + error)])
+        low,high = ax.transData.transform([(where[i, 0], y[i] + o) for o in (-error, error)])
         around = (area[i]/np.pi)**.5*ax.figure.dpi/72 + 2
         drawn[i] = [[*(points[i] - around), *(points[i] + around)], [*(low - 5), *(high + 5)]]
     return drawn

@@ -56,6 +56,7 @@ def test_chapter_reads_like_a_chapter(notebook):
         if '#| export' not in source(cell): continue
         lines = [o for o in source(cell).split('\n') if o.strip() and not o.startswith('#|')]
         assert len(lines) <= 25, f'{len(lines)} lines: {lines[0]}'
+        assert all(len(o) <= 100 for o in lines), max(lines, key=len)
         for f in ast.walk(ast.parse(source(cell))):
             if not isinstance(f, ast.FunctionDef) or f.name.startswith('_') or f.name in ('__iter__', '__len__'): continue
             assert ast.get_docstring(f) or f.name in ('set_epoch', 'forward') or f.col_offset, f.name
