@@ -6,7 +6,7 @@ Docs: https://distil-nb.github.io/distil_nb/evaluate.html.md"""
 
 # %% auto #0
 __all__ = ['MODEL_COLOURS', 'NEUTRAL', 'latencies', 'latency', 'machine', 'peak_growth', 'peak_memory', 'measure', 'contender',
-           'measure_checkpoint', 'measure_together', 'results_table', 'model_colours', 'both_backgrounds',
+           'measure_checkpoint', 'measure_together', 'results_table', 'model_colours', 'both_backgrounds', 'faster',
            'results_chart']
 
 # %% ../nbs/15_evaluate.ipynb #4469fb10
@@ -345,10 +345,9 @@ def _draw_labels(ax, points:np.ndarray, labels:list[str], colours:list[str], dra
             ha=('left', 'center', 'right')[side])
 
 # %% ../nbs/15_evaluate.ipynb #138028f4
-def _draw_dots(ax, results:list, x:np.ndarray, y:np.ndarray, points:np.ndarray,
+def _draw_dots(ax, results:list, times:list, y:np.ndarray, points:np.ndarray,
     colours:list[str])->np.ndarray:  # Boxes in pixels of rings and bars, `(results, 2, 4)`
     "Rings at their pixels, large ones first; accuracy with its standard error."
-    times = [r['latency_ms'].get('1') for r in results]
     slowest = max((o for o in times if o), default=1)
     where = ax.transData.inverted().transform(points)
     area = [25 + 275*o/slowest if o else 60 for o in times]
@@ -364,20 +363,39 @@ def _draw_dots(ax, results:list, x:np.ndarray, y:np.ndarray, points:np.ndarray,
         drawn[i] = [[*(points[i] - around), *(points[i] + around)], [*(low - 5), *(high + 5)]]
     return drawn
 
+# %% ../nbs/15_evaluate.ipynb #98fe61b6
+def faster(
+    row:dict,  # From `measure`, timed in turns with another
+    batch:str='1',  # Batch size of the times
+    other:str='teacher',  # Name of the other
+)->float:  # nan where it was not timed with this one
+    "How many times as fast as the model that it was timed with."
+    beside = row.get('beside', {})
+    ms,own = beside.get('latency_ms', {}).get(batch),row['latency_ms'].get(batch)
+    return ms/own if ms and own and beside['name'] == other else np.nan
+
+def _told_beside(row:dict, beside:str)->tuple[float|None,str]:
+    "Time of one text, and the words beside its dot."
+    name,ms = row['name'],row['latency_ms'].get('1')
+    if not beside: return ms, f'{name}, {ms:.1f} ms' if ms else name
+    times = faster(row, '1', beside)
+    return (None, name) if np.isnan(times) else (1/times, f'{name}, {times:.1f}×')
+
 # %% ../nbs/15_evaluate.ipynb #83ce987f
 def results_chart(
     results:list[dict],  # From `measure`, with a size; times of one text where there are some
     title:str='',  # Above the chart; the data and the split if nothing is said
+    beside:str='',  # Times are shown as shares of this model's; milliseconds if nothing is said
 )->object:  # Figure of matplotlib: main score against size, latency as area
     "The one chart that every chapter redraws, for light and dark pages."
     import matplotlib.pyplot as plt
     words,unit,_ = SHOWN[main := main_score(results[0])]
     first,names = results[0],[r['name'] for r in results]
-    told = [f'{r["name"]}, {r["latency_ms"]["1"]:.1f} ms' if r['latency_ms'] else r['name']
-        for r in results]
+    times,told = zip(*(_told_beside(r, beside) for r in results))
     n = sorted({r['n'] for r in results})
     rows = f'{n[0]:,}' if len(n) == 1 else f'{n[0]:,} to {n[-1]:,}'
-    title = title or f'{first["data"]}, {first["split"]} split, {rows} rows'
+    title = title or f'{first["data"]}, {first["split"]} split, {rows} rows' + (
+        f'; ×: times as fast as {beside}' if beside else '')
     x,y = np.array([[r['bytes_on_disk']/1e6, unit*r[main]] for r in results]).T
     with both_backgrounds():
         fig,ax = plt.subplots(figsize=(7.5, 4))
@@ -385,7 +403,7 @@ def results_chart(
         _draw_axes(ax, x, y, words, title)
         points = _apart(ax.transData.transform(np.stack([x, y], -1)))
         colours = [model_colours(names)[o] for o in names]
-        drawn = _draw_dots(ax, results, x, y, points, colours)
+        drawn = _draw_dots(ax, results, times, y, points, colours)
         _draw_labels(ax, points, told, colours, drawn)
     plt.close(fig)
     return fig

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from .checkpoints import load_checkpoint
 from .data import few_held_out, load_data
-from distil_nb.evaluate import (MODEL_COLOURS, contender, measure_together, results_chart,
-    results_table)
+from .evaluate import (MODEL_COLOURS, contender, faster, measure_together,
+    results_chart, results_table)
 from .scores import MAIN
 from .writing import write_json
 
@@ -108,12 +108,6 @@ def keep_row(
     return keep_rows([row], name, folder)
 
 # %% ../nbs/18_results.ipynb #d0000014
-def _faster(row:dict, batch:str, other:str)->float:
-    "How many times as fast as the model that it was timed with, if it was this one."
-    beside = row.get('beside', {})
-    ms,own = beside.get('latency_ms', {}).get(batch),row['latency_ms'].get(batch)
-    return round(ms/own, 2) if ms and own and beside['name'] == other else np.nan
-
 def book_table(
     results:list[dict],  # From `stored_results` or `keep_row`
     batch:str='1',  # Batch size of the times
@@ -124,18 +118,19 @@ def book_table(
     times = [{k: v for k,v in o['latency_ms'].items() if k == batch} for o in results]
     table = results_table([o | dict(latency_ms=t) for o,t in zip(results, times)])
     table.insert(0, 'rows', [o['n'] for o in results])
-    faster = [_faster(o, batch, beside) for o in results]
-    if not np.isnan(faster).all(): table[f'times as fast as {beside}'] = faster
+    ratios = [round(faster(o, batch, beside), 2) for o in results]
+    if not np.isnan(ratios).all(): table[f'times as fast as {beside}'] = ratios
     return table
 
 # %% ../nbs/18_results.ipynb #d0000015
 def book_chart(
     results:list[dict],  # From `stored_results` or `keep_row`
-    title:str='',  # The data and the split if nothing is said
+    title:str='',  # The data if nothing is said
+    beside:str='teacher',  # Name of the model that the others were timed with
 )->object:  # Figure of matplotlib
     "The chart that runs through the book."
     if not results: raise CompressionError('no results', 'run make outputs, which stores them')
-    return results_chart(in_order(results), title)
+    return results_chart(in_order(results), title, beside)
 
 # %% ../nbs/18_results.ipynb #0bea9ba7
 def add_to_book(
