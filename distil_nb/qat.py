@@ -55,9 +55,9 @@ class _Weights(nn.Module):
     def forward(self, weight):
         with torch.no_grad():
             codes,scale = quantize_weight(weight, self.bits, self.group)
-            nearest = (weight*dequantize(torch.ones_like(codes), 1/scale)).round()
+            nearest = weight.unflatten(-1, (scale.shape[-1], -1))*(1/scale).unsqueeze(-1)
             read = dequantize(codes, scale).to(weight.dtype)
-        return read + (weight - weight.detach())*(nearest == codes)
+        return read + (weight - weight.detach())*(nearest.round_().flatten(-2) == codes)
 
 # %% ../nbs/33_qat.ipynb #9f5240c5
 class _Inputs(nn.Module):
