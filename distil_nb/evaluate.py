@@ -292,27 +292,33 @@ def _line(dot:np.ndarray, box:np.ndarray)->np.ndarray:
     return np.hstack([steps - 4, steps + 4])
 
 # %% ../nbs/15_evaluate.ipynb #026ba1c0
-def _in_turn(order:list[int], points:np.ndarray, sizes:list[tuple], inside:tuple,
-    drawn:np.ndarray)->tuple[float,np.ndarray]:
+def _alone(places:np.ndarray, lines:list[np.ndarray], inside:tuple, drawn:np.ndarray,
+    i:int)->np.ndarray:
+    "What a label and its line, at each place, cover of dots and have outside the frame."
+    area,others = np.prod(places[0, 2:] - places[0, :2]),np.delete(drawn, i, 0)  # not its own dot
+    return area - _overlaps(places, inside) + _overlaps(places, drawn) + [
+        _overlaps(o, others).sum() for o in lines]
+
+def _in_turn(order:list[int], places:list, lines:list, alone:list)->tuple[float,np.ndarray]:
     "Labels in this order, each where it and its line cover least; what they cover, and the boxes."
-    taken,boxes,covered = [],np.zeros((len(points), 4)),0.
+    taken,boxes,covered = np.empty((0, 4)),np.zeros((len(places), 4)),0.
     for i in order:
-        places = _places(points[i], sizes[i])
-        others = np.vstack([drawn.reshape(-1, 4), *taken])
-        strange = np.vstack([np.delete(drawn, i, 0).reshape(-1, 4), *taken])  # not its own dot
-        lines = [_line(points[i], o) for o in places]
-        cost = np.prod(sizes[i]) - _overlaps(places, inside) + _overlaps(places, others) + [
-            _overlaps(o, strange).sum() for o in lines]
+        cost = alone[i] + _overlaps(places[i], taken) + [_overlaps(o, taken).sum()
+            for o in lines[i]]
         best = int(np.argmin(cost.round(6)))
-        boxes[i],covered = places[best],covered + cost[best]
-        taken += [places[best:best + 1], lines[best]]
+        boxes[i],covered = places[i][best],covered + cost[best]
+        taken = np.vstack([taken, boxes[i], lines[i][best]])
     return covered, boxes
 
+# %% ../nbs/15_evaluate.ipynb #293b1867
 def _label_boxes(points:np.ndarray, sizes:list[tuple], inside:tuple, drawn:np.ndarray)->np.ndarray:
     "A box for each label: of some orders the one in which least is covered."
     draw,n = np.random.default_rng(0),len(points)
+    places = [_places(dot, size) for dot,size in zip(points, sizes)]
+    lines = [[_line(dot, o) for o in boxes] for dot,boxes in zip(points, places)]
+    alone = [_alone(places[i], lines[i], inside, drawn, i) for i in range(n)]
     orders = [range(n), *(draw.permutation(n) for _ in range(12))]
-    return min((_in_turn(o, points, sizes, inside, drawn) for o in orders), key=lambda o: o[0])[1]
+    return min((_in_turn(o, places, lines, alone) for o in orders), key=lambda o: o[0])[1]
 
 # %% ../nbs/15_evaluate.ipynb #3f61ac7f
 def _draw_axes(ax, x:np.ndarray, y:np.ndarray, words:str, title:str):

@@ -83,12 +83,11 @@ def _check_trainable(model:PreTrainedModel, scheme:Scheme):
             'quantize it after training: leave out --qat')
 
 # %% ../nbs/33_qat.ipynb #b9332dd3
-def _fake(model:PreTrainedModel, layer:nn.Module, scheme:Scheme):
-    "Replace one layer by its fake quantized twin."
+def _fake(model:PreTrainedModel, name:str, layer:nn.Module, scheme:Scheme):
+    "Replace one layer, which has this name, by its fake quantized twin."
     from torchao.quantization import quantize_
     from torchao.quantization.qat import QATConfig
-    def this(o, name): return o is layer  # the layers of the model, one after the other
-    name = next(k for k,o in model.named_modules() if o is layer)
+    def this(o, _): return o is layer  # the layers of the model, one after the other
     quantize_(model, QATConfig(_base(layer, scheme), step='prepare'), filter_fn=this)
     fake = model.get_submodule(name)
     fake.weight_fake_quantizer = _Weights(*_grid(layer, scheme))
@@ -105,7 +104,7 @@ def fake_quantize(
     model,tied = copy.deepcopy(model),is_tied(model)
     layers = quantizable(model, scheme)
     table = any(o is model.get_input_embeddings() for o in layers.values())
-    for layer in layers.values(): _fake(model, layer, scheme)
+    for name,layer in layers.items(): _fake(model, name, layer, scheme)
     if tied and table: tie_head(model)
     return model
 

@@ -125,7 +125,7 @@ def book_table(
 # %% ../nbs/18_results.ipynb #d0000015
 def book_chart(
     results:list[dict],  # From `stored_results` or `keep_row`
-    title:str='',  # The data if nothing is said
+    title:str='',  # The data and the split if nothing is said
     beside:str='teacher',  # Name of the model that the others were timed with
 )->object:  # Figure of matplotlib
     "The chart that runs through the book."
